@@ -1,0 +1,93 @@
+//! Every error of the crate, each saying what state it leaves behind.
+//!
+//! [`Display`](std::fmt::Display) prints an error's own level only; what caused
+//! it is its [`source`](std::error::Error::source). The wording is not a promise.
+
+use std::string::FromUtf8Error;
+
+use thiserror::Error;
+
+use crate::event::Event;
+
+/// Why an event was not taken. It is handed back, the store is as it was before,
+/// and no subscriber sees anything of it.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The store has been closed; it takes no event any more.
+    #[error("the store is closed")]
+    Closed(Event),
+
+    /// A store that waits for its slowest subscriber
+    /// ([`Overflow::Wait`](crate::Overflow::Wait)) holds twice what its retention
+    /// asks for. Await an earlier [`Submitted`](crate::Submitted), then submit
+    /// this event again.
+    #[error("the store waits for its slowest subscriber and is full")]
+    Full(Event),
+
+    /// The event is larger than the store takes.
+    #[error("the event has {size} bytes, the store takes {limit}")]
+    TooLarge {
+        /// What was submitted.
+        event: Event,
+        /// Its size in bytes, data and name together.
+        size: usize,
+        /// The largest size that this store takes.
+        limit: usize,
+    },
+}
+
+impl SubmitError {
+    /// The event that was not taken.
+    pub fn into_event(self) -> Event {
+        match self {
+            Self::Closed(event) | Self::Full(event) | Self::TooLarge { event, .. } => event,
+        }
+    }
+}
+
+/// Why a text is no event name.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidName {
+    /// It is empty; an event without a name is a `message`.
+    #[error("an event name cannot be empty")]
+    Empty,
+
+    /// It holds CR, LF or NUL, which would end the line or the field.
+    #[error("an event name cannot hold CR, LF or NUL")]
+    Control,
+
+    /// It is `error` or `open`, which fire the page's own handlers, or `gap`,
+    /// which tells of a loss.
+    #[error("`error`, `open` and `gap` are reserved event names")]
+    Reserved,
+}
+
+/// A text is not the id of any event: it is not `<epoch>-<offset>`.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("not an event id")]
+pub struct InvalidPosition;
+
+/// Bytes that were to be an event's data are not UTF-8.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("event data must be UTF-8")]
+pub struct InvalidUtf8(#[source] FromUtf8Error);
+
+impl InvalidUtf8 {
+    pub(crate) fn new(source: FromUtf8Error) -> Self {
+        Self(source)
+    }
+
+    /// The bytes that were given.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0.into_bytes()
+    }
+}
+
+/// A value cannot be written as JSON. The value is untouched, no event was made.
+#[cfg(feature = "json")]
+#[derive(Debug, Error)]
+#[error("the value cannot be written as JSON")]
+pub struct JsonError(#[from] serde_json::Error);

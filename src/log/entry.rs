@@ -1,0 +1,85 @@
+//! An event in its place.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::log::Position;
+use crate::wire::sse::Span;
+
+/// An event as the log keeps it: numbered, encoded, shared.
+///
+/// Cheap to clone; all clones share the same bytes, which are freed with the last
+/// of them.
+#[derive(Clone)]
+pub struct Entry {
+    position: Position,
+    sse: Bytes,
+    /// The length of the `id:` line, behind which the spans count.
+    id_line: usize,
+    name: Span,
+    data: Span,
+    lines: Option<Arc<str>>,
+}
+
+impl Entry {
+    pub(crate) fn stamped(
+        position: Position,
+        sse: Bytes,
+        id_line: usize,
+        name: Span,
+        data: Span,
+        lines: Option<Arc<str>>,
+    ) -> Self {
+        Self {
+            position,
+            sse,
+            id_line,
+            name,
+            data,
+            lines,
+        }
+    }
+
+    /// Its position; printed, the id that browsers know it by.
+    #[must_use]
+    pub fn id(&self) -> Position {
+        self.position
+    }
+
+    /// Its name, `message` if it was given none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        if self.name.is_empty() {
+            return "message";
+        }
+        self.name.of(&self.sse, self.id_line)
+    }
+
+    /// Its data, as it was submitted.
+    #[must_use]
+    pub fn data(&self) -> &str {
+        match &self.lines {
+            Some(lines) => lines,
+            None => self.data.of(&self.sse, self.id_line),
+        }
+    }
+
+    /// The bytes that go to a browser: one block of `text/event-stream`, its
+    /// blank line included.
+    #[must_use]
+    pub fn sse(&self) -> &Bytes {
+        &self.sse
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .field("data", &self.data())
+            .finish()
+    }
+}

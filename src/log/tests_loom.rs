@@ -1,0 +1,203 @@
+//! Every interleaving of append, park, wake and drop, small enough to try them all.
+//!
+//! `RUSTFLAGS="--cfg tornadose_loom" cargo test --release --lib loom`
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use loom::future::block_on;
+use loom::thread;
+
+use super::{
+    Config, Cursor, End, Found, Lag, Latch, Log, Overflow, Retention, Start, Submitted, Ticket,
+};
+
+/// Bounded, because thousands of schedules with two preemptions find what millions
+/// with more do not; `LOOM_MAX_PREEMPTIONS` sets another bound.
+fn model(check: impl Fn() + Send + Sync + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = model.preemption_bound.or(Some(2));
+    model.check(check);
+}
+
+fn log(events: usize, lag: Lag) -> Arc<Log> {
+    Arc::new(Log::new(Config {
+        retention: Retention::new().events(events),
+        lag,
+        max_event_bytes: 1024,
+    }))
+}
+
+const WAIT: Lag = Lag::Overflow(Overflow::Wait {
+    stall: Duration::from_secs(3600),
+});
+
+fn submit(log: &Arc<Log>, data: &str) -> Submitted {
+    let position = log.append(data.into()).expect("open and small");
+    Submitted::when_room(position, log)
+}
+
+/// Reads until the log closes: the data, and how many were told as missed.
+fn read_all(log: &Log, mut cursor: Cursor) -> (Vec<String>, u64) {
+    let (mut received, mut missed) = (Vec::new(), 0);
+    loop {
+        match block_on(poll_fn(|cx| log.poll_event(cx, &mut cursor))) {
+            Found::Events(entry) => received.push(entry.data().to_owned()),
+            Found::Gap(gap) => missed += gap.missed.expect("a live gap is counted"),
+            Found::End(end) => {
+                assert_eq!(end, End::Closed);
+                log.unsubscribe(&mut cursor);
+                return (received, missed);
+            }
+        }
+    }
+}
+
+#[test]
+fn loom_what_is_submitted_is_received_or_missed() {
+    model(|| {
+        let log = log(1, Lag::Overflow(Overflow::DropOldest));
+        let (cursor, _) = log.subscribe(Start::Live, None);
+        let publisher = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || {
+                submit(&log, "1");
+                submit(&log, "2");
+                log.close();
+            })
+        };
+        let (received, missed) = read_all(&log, cursor);
+        publisher.join().expect("no panic");
+        assert_eq!(received.len() as u64 + missed, 2);
+        assert_eq!(received.last().map(String::as_str), Some("2"));
+    });
+}
+
+#[test]
+fn loom_two_readers_see_one_order_of_two_publishers() {
+    model(|| {
+        let log = log(8, Lag::Overflow(Overflow::DropOldest));
+        let (mine, _) = log.subscribe(Start::Live, None);
+        let publishers: Vec<_> = ["a", "b"]
+            .into_iter()
+            .map(|data| {
+                let log = Arc::clone(&log);
+                thread::spawn(move || drop(submit(&log, data)))
+            })
+            .collect();
+        for publisher in publishers {
+            publisher.join().expect("no panic");
+        }
+        let (late, _) = log.subscribe(Start::Oldest, None);
+        log.close();
+        let (mine, late) = (read_all(&log, mine), read_all(&log, late));
+        assert_eq!((mine.0.len(), mine.1), (2, 0));
+        assert_eq!(mine, late);
+    });
+}
+
+#[test]
+fn loom_a_latest_value_is_never_stale_in_the_end() {
+    model(|| {
+        let log = log(1, Lag::Conflate);
+        let (cursor, _) = log.subscribe(Start::Live, None);
+        let publisher = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || {
+                submit(&log, "1");
+                submit(&log, "2");
+                log.close();
+            })
+        };
+        let (received, missed) = read_all(&log, cursor);
+        publisher.join().expect("no panic");
+        assert_eq!(missed, 0);
+        assert_eq!(received.last().map(String::as_str), Some("2"));
+    });
+}
+
+/// A subscriber is dropped in the middle of whatever it was doing; the other one
+/// is not disturbed.
+#[test]
+fn loom_a_reader_that_leaves_disturbs_nobody() {
+    model(|| {
+        let log = log(8, Lag::Overflow(Overflow::DropOldest));
+        let (cursor, _) = log.subscribe(Start::Live, None);
+        let leaving = {
+            let log = Arc::clone(&log);
+            let (mut cursor, _) = log.subscribe(Start::Live, None);
+            thread::spawn(move || {
+                block_on(poll_fn(|cx| {
+                    let _ = log.poll_event(cx, &mut cursor);
+                    std::task::Poll::Ready(())
+                }));
+                log.unsubscribe(&mut cursor);
+            })
+        };
+        let publisher = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || {
+                submit(&log, "1");
+                log.close();
+            })
+        };
+        assert_eq!(read_all(&log, cursor), (vec!["1".to_owned()], 0));
+        leaving.join().expect("no panic");
+        publisher.join().expect("no panic");
+        assert_eq!(log.subscriptions(), 0);
+    });
+}
+
+/// The submitter waits for the reader, the reader for the submitter: neither may
+/// sleep for ever, and nothing is lost.
+#[test]
+fn loom_who_waits_for_room_is_woken() {
+    model(|| {
+        let log = log(1, WAIT);
+        let (cursor, _) = log.subscribe(Start::Live, None);
+        let publisher = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || {
+                for data in ["1", "2"] {
+                    block_on(submit(&log, data)).expect("room in the end");
+                }
+                log.close();
+            })
+        };
+        let (received, missed) = read_all(&log, cursor);
+        publisher.join().expect("no panic");
+        assert_eq!((received.len(), missed), (2, 0));
+    });
+}
+
+#[test]
+fn loom_a_submitter_is_not_held_up_by_a_reader_that_leaves() {
+    model(|| {
+        let log = log(1, WAIT);
+        let (mut cursor, _) = log.subscribe(Start::Live, None);
+        submit(&log, "1");
+        let waiting = submit(&log, "2");
+        let reader = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || log.unsubscribe(&mut cursor))
+        };
+        block_on(waiting).expect("room in the end");
+        reader.join().expect("no panic");
+    });
+}
+
+#[test]
+fn loom_a_latch_wakes_who_waits() {
+    model(|| {
+        let latch = Arc::new(Latch::new());
+        let setter = {
+            let latch = Arc::clone(&latch);
+            thread::spawn(move || latch.set())
+        };
+        let mut ticket = Ticket::default();
+        block_on(poll_fn(|cx| latch.poll_set(cx, &mut ticket)));
+        latch.leave(&mut ticket);
+        setter.join().expect("no panic");
+    });
+}

@@ -1,0 +1,245 @@
+//! The wakers of those who wait for something that happens to all of them.
+//!
+//! - A [`Ticket`] is one waiter's place; it is taken at the first park, kept, and
+//!   given back by [`leave`](Waiters::leave). Whoever owns a ticket must do that
+//!   when dropped: a waker that is left behind would keep its whole task alive.
+//! - Waking empties the list; who wants to be woken again parks again.
+//! - Wakers are woken and dropped with no lock held, because both run foreign
+//!   code (which may well drop a ticket of the same list). Methods that unpark a
+//!   waker therefore hand it out, to be dropped by the caller after its own locks.
+//! - Sharded, so that thousands who park at once do not queue for one lock.
+//! - In a steady state nothing is allocated: the list that was woken is kept and
+//!   filled again.
+
+use std::mem;
+use std::task::Waker;
+
+use super::sync::{AtomicUsize, Mutex, Ordering};
+
+/// Chosen arbitrarily: enough that two cores seldom meet, few enough that a
+/// submit with nobody waiting costs little.
+const SHARDS: usize = if cfg!(tornadose_loom) { 1 } else { 8 };
+
+/// In `Place::parked`: not parked.
+const NOWHERE: usize = usize::MAX;
+
+#[derive(Debug)]
+pub(crate) struct Waiters {
+    shards: [Mutex<Shard>; SHARDS],
+    /// Deals the tickets out to the shards. Relaxed: any shard is right.
+    turn: AtomicUsize,
+}
+
+/// A place among the waiters, or none yet.
+#[derive(Debug, Default)]
+pub(crate) struct Ticket(Option<(usize, usize)>);
+
+/// Guarded by its mutex as a whole.
+#[derive(Debug, Default)]
+struct Shard {
+    /// Who is parked, with the place that it belongs to.
+    parked: Vec<(usize, Waker)>,
+    /// The emptied list of the last wake-up, for the next one.
+    spare: Vec<(usize, Waker)>,
+    /// For each ticket, where in `parked` it stands; for each free place, unused.
+    places: Vec<usize>,
+    free: Vec<usize>,
+}
+
+impl Waiters {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::new(Shard::default())),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// Leaves `waker` to be woken by the next [`wake_all`](Self::wake_all).
+    /// Returns the waker that it replaces.
+    #[must_use = "drop the replaced waker with no lock held"]
+    pub(crate) fn park(&self, ticket: &mut Ticket, waker: &Waker) -> Option<Waker> {
+        let (shard, place) = match ticket.0 {
+            Some((shard, place)) => (shard, Some(place)),
+            None => (self.turn.fetch_add(1, Ordering::Relaxed) % SHARDS, None),
+        };
+        let mut guard = self.shards.get(shard)?.lock();
+        let place = match place {
+            Some(place) => place,
+            None => {
+                let place = guard.take_place();
+                ticket.0 = Some((shard, place));
+                place
+            }
+        };
+        guard.park(place, waker)
+    }
+
+    /// Gives the ticket back. Returns the waker that was parked with it.
+    #[must_use = "drop the waker with no lock held"]
+    pub(crate) fn leave(&self, ticket: &mut Ticket) -> Option<Waker> {
+        let (shard, place) = ticket.0.take()?;
+        let mut guard = self.shards.get(shard)?.lock();
+        let waker = guard.unpark(place);
+        guard.free.push(place);
+        waker
+    }
+
+    /// Wakes everyone who is parked now.
+    pub(crate) fn wake_all(&self) {
+        for shard in &self.shards {
+            let mut woken = {
+                let mut guard = shard.lock();
+                if guard.parked.is_empty() {
+                    continue;
+                }
+                guard.take_parked()
+            };
+            for (_, waker) in woken.drain(..) {
+                waker.wake();
+            }
+            shard.lock().keep(woken);
+        }
+    }
+}
+
+impl Shard {
+    fn take_place(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.places.push(NOWHERE);
+            self.places.len() - 1
+        })
+    }
+
+    fn park(&mut self, place: usize, waker: &Waker) -> Option<Waker> {
+        let at = self.places.get_mut(place)?;
+        if let Some((_, parked)) = self.parked.get_mut(*at) {
+            if parked.will_wake(waker) {
+                return None;
+            }
+            return Some(mem::replace(parked, waker.clone()));
+        }
+        *at = self.parked.len();
+        self.parked.push((place, waker.clone()));
+        None
+    }
+
+    fn unpark(&mut self, place: usize) -> Option<Waker> {
+        let at = mem::replace(self.places.get_mut(place)?, NOWHERE);
+        if at >= self.parked.len() {
+            return None;
+        }
+        let (_, waker) = self.parked.swap_remove(at);
+        if let Some((moved, _)) = self.parked.get(at)
+            && let Some(place) = self.places.get_mut(*moved)
+        {
+            *place = at;
+        }
+        Some(waker)
+    }
+
+    fn take_parked(&mut self) -> Vec<(usize, Waker)> {
+        for (place, _) in &self.parked {
+            if let Some(at) = self.places.get_mut(*place) {
+                *at = NOWHERE;
+            }
+        }
+        mem::replace(&mut self.parked, mem::take(&mut self.spare))
+    }
+
+    fn keep(&mut self, emptied: Vec<(usize, Waker)>) {
+        if emptied.capacity() > self.spare.capacity() {
+            self.spare = emptied;
+        }
+    }
+}
+
+#[cfg(all(test, not(tornadose_loom)))]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    impl Count {
+        fn get(&self) -> usize {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    #[test]
+    fn who_is_parked_is_woken_once() {
+        let (waiters, count) = (Waiters::new(), Arc::new(Count::default()));
+        let waker = Waker::from(Arc::clone(&count));
+        let mut tickets: Vec<_> = (0..20).map(|_| Ticket::default()).collect();
+        for ticket in &mut tickets {
+            assert!(waiters.park(ticket, &waker).is_none());
+            assert!(waiters.park(ticket, &waker).is_none());
+        }
+        waiters.wake_all();
+        assert_eq!(count.get(), 20);
+        waiters.wake_all();
+        assert_eq!(count.get(), 20);
+    }
+
+    #[test]
+    fn who_left_is_not_woken_and_leaves_no_waker_behind() {
+        let (waiters, count) = (Waiters::new(), Arc::new(Count::default()));
+        let mut tickets: Vec<_> = (0..100).map(|_| Ticket::default()).collect();
+        for ticket in &mut tickets {
+            drop(waiters.park(ticket, &Waker::from(Arc::clone(&count))));
+        }
+        for ticket in tickets.iter_mut().step_by(3) {
+            drop(waiters.leave(ticket));
+        }
+        assert_eq!(Arc::strong_count(&count), 1 + 66);
+        waiters.wake_all();
+        assert_eq!(count.get(), 66);
+        assert_eq!(Arc::strong_count(&count), 1);
+        for ticket in &mut tickets {
+            assert!(waiters.leave(ticket).is_none());
+        }
+    }
+
+    #[test]
+    fn churn_reuses_its_places() {
+        let (waiters, count) = (Waiters::new(), Arc::new(Count::default()));
+        for _ in 0..10_000 {
+            let mut ticket = Ticket::default();
+            drop(waiters.park(&mut ticket, &Waker::from(Arc::clone(&count))));
+            drop(waiters.leave(&mut ticket));
+        }
+        assert_eq!(Arc::strong_count(&count), 1);
+        let places: usize = waiters
+            .shards
+            .iter()
+            .map(|shard| shard.lock().places.len())
+            .sum();
+        assert!(places <= SHARDS, "{places}");
+    }
+
+    /// A task that drops its ticket from inside `wake` must not meet a held lock.
+    #[test]
+    fn a_waker_may_come_back_into_the_list() {
+        struct Leaves(Arc<Waiters>, std::sync::Mutex<Ticket>);
+        impl Wake for Leaves {
+            fn wake(self: Arc<Self>) {
+                drop(self.0.leave(&mut self.1.lock().expect("not poisoned")));
+            }
+        }
+        let waiters = Arc::new(Waiters::new());
+        let leaves = Arc::new(Leaves(Arc::clone(&waiters), Default::default()));
+        let waker = Waker::from(Arc::clone(&leaves));
+        drop(waiters.park(&mut leaves.1.lock().expect("not poisoned"), &waker));
+        waiters.wake_all();
+        assert!(leaves.1.lock().expect("not poisoned").0.is_none());
+    }
+}

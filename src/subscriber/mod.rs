@@ -1,0 +1,77 @@
+//! Subscribers speak one subscription to one client.
+//!
+//! - [`EventSource`]: over HTTP, to browsers and everything else that reads
+//!   `text/event-stream`.
+//! - [`Subscriber`]: your own, in this process or over any protocol.
+
+mod event_body;
+mod event_source;
+mod keep_alive;
+mod shutdown;
+
+pub use self::event_body::EventBody;
+pub use self::event_source::{EventSource, OnGap};
+pub use self::shutdown::Shutdown;
+
+use std::future::Future;
+
+use crate::log::End;
+use crate::subscription::Delivery;
+
+/// Someone who is told everything that a subscription yields, see
+/// [`Subscription::feed`](crate::Subscription::feed).
+///
+/// # Implementing
+///
+/// - Deliveries come one at a time, in order. The next one waits until the future
+///   of the last is ready: what a slow subscriber has not taken stays in the log,
+///   not in a queue, and when the log's retention overtakes it, it is told by a
+///   [`Delivery::Gap`] like everybody else.
+/// - An error ends the subscription.
+///
+/// ```
+/// use std::convert::Infallible;
+/// use tornadose::{Delivery, QueueStore, Start, Subscriber};
+///
+/// /// Adds up what it is told.
+/// #[derive(Default)]
+/// struct Sum(i64);
+///
+/// impl Subscriber for Sum {
+///     type Error = Infallible;
+///
+///     async fn deliver(&mut self, delivery: Delivery) -> Result<(), Infallible> {
+///         if let Delivery::Event(event) = delivery {
+///             self.0 += event.data().parse().unwrap_or(0);
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let store = QueueStore::new();
+/// let sum = tokio::spawn(store.subscribe(Start::Live).feed(Sum::default()));
+/// for n in 1..=10 {
+///     store.submit(n.to_string()).unwrap();
+/// }
+/// store.close();
+/// assert_eq!(sum.await.unwrap().unwrap().0, 55);
+/// # }
+/// ```
+pub trait Subscriber: Send + 'static {
+    /// Why a delivery failed.
+    type Error: Send + 'static;
+
+    /// Takes the next event or gap.
+    fn deliver(
+        &mut self,
+        delivery: Delivery,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Takes leave: nothing more will come. Does nothing unless overridden.
+    fn end(&mut self, end: End) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = end;
+        std::future::ready(Ok(()))
+    }
+}

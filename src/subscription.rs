@@ -1,0 +1,316 @@
+//! A subscription: a position that moves.
+//!
+//! It holds a place in a log and nothing else. There is no queue behind it: a
+//! subscription that is never read costs its place, and dropping it is all there
+//! is to leaving.
+//!
+//! # What it yields
+//!
+//! [`Delivery::Event`] in the order of the log, each at most once, and
+//! [`Delivery::Gap`] where events are missing that it should have had. After the
+//! last one it yields `None`, for ever; [`end`](Subscription::end) tells why.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+use crate::gap::Gap;
+use crate::log::{Cursor, End, Entry, Found, LastEventId, Log, Position, Start};
+use crate::subscriber::Subscriber;
+use crate::wire::sse;
+
+/// What a subscription asks a store for.
+///
+/// ```
+/// use tornadose::{LastEventId, QueueStore, Start, Subscribe};
+///
+/// let store = QueueStore::new();
+/// let live = store.subscribe(Start::Live);
+/// let resumed = store.subscribe(Subscribe::default().after(LastEventId::parse(b"no id of ours")));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Subscribe {
+    /// Where to begin without an id, or with one that cannot be judged. Default:
+    /// [`Start::Live`].
+    pub start: Start,
+    /// The last event that the client has, if it says so.
+    pub last_event_id: Option<LastEventId>,
+}
+
+impl Subscribe {
+    /// To go on after the last event that a client has.
+    #[must_use]
+    pub fn after(mut self, id: impl Into<LastEventId>) -> Self {
+        self.last_event_id = Some(id.into());
+        self
+    }
+}
+
+impl From<Start> for Subscribe {
+    fn from(start: Start) -> Self {
+        Self {
+            start,
+            last_event_id: None,
+        }
+    }
+}
+
+/// What a subscription yields.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// The next event.
+    Event(Entry),
+    /// Events are missing here.
+    Gap(Gap),
+}
+
+impl Delivery {
+    /// The event, if it is one.
+    #[must_use]
+    pub fn event(&self) -> Option<&Entry> {
+        match self {
+            Self::Event(entry) => Some(entry),
+            Self::Gap(_) => None,
+        }
+    }
+
+    /// The gap, if it is one.
+    #[must_use]
+    pub fn gap(&self) -> Option<&Gap> {
+        match self {
+            Self::Event(_) => None,
+            Self::Gap(gap) => Some(gap),
+        }
+    }
+}
+
+/// One reader of a store, made by [`Store::subscribe`](crate::Store::subscribe).
+///
+/// Also a [`Stream`] of [`Delivery`].
+///
+/// ```
+/// # async fn example(store: tornadose::QueueStore) {
+/// use tornadose::{Delivery, Start};
+///
+/// let mut subscription = store.subscribe(Start::Oldest);
+/// while let Some(delivery) = subscription.recv().await {
+///     match delivery {
+///         Delivery::Event(event) => println!("{}: {}", event.id(), event.data()),
+///         Delivery::Gap(gap) => println!("missed {:?} events", gap.missed),
+///         _ => {}
+///     }
+/// }
+/// # }
+/// ```
+#[must_use = "a subscription that is dropped receives nothing"]
+pub struct Subscription {
+    source: Source,
+    /// Why it yields nothing more.
+    end: Option<End>,
+}
+
+enum Source {
+    Log {
+        log: Arc<Log>,
+        cursor: Cursor,
+        /// Stands before the first event.
+        gap: Option<Gap>,
+    },
+    /// The mutex makes the stream `Sync`; it is never locked.
+    Stream(Mutex<Pin<Box<dyn Stream<Item = Delivery> + Send>>>),
+}
+
+impl Subscription {
+    pub(crate) fn new(log: &Arc<Log>, subscribe: Subscribe) -> Self {
+        let (cursor, gap) = log.subscribe(subscribe.start, subscribe.last_event_id);
+        Self {
+            source: Source::Log {
+                log: Arc::clone(log),
+                cursor,
+                gap,
+            },
+            end: None,
+        }
+    }
+
+    /// A subscription to anything, for stores of your own that do not build on one
+    /// of ours. The stream must keep the order of positions and tell its gaps.
+    pub fn from_stream(stream: impl Stream<Item = Delivery> + Send + 'static) -> Self {
+        Self {
+            source: Source::Stream(Mutex::new(Box::pin(stream))),
+            end: None,
+        }
+    }
+
+    /// The next event or gap; `None` after the last.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if this future is dropped before it is ready, nothing has been
+    /// taken, and the next call yields what this one would have.
+    pub async fn recv(&mut self) -> Option<Delivery> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// [`recv`](Self::recv) by hand. Where it is pending, the waker of the last
+    /// call is woken by the next event and by the end.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        // A reader that always finds something must let others run, too.
+        let budget = ready!(tokio::task::coop::poll_proceed(cx));
+        let delivery = ready!(self.poll_delivery(cx));
+        budget.made_progress();
+        Poll::Ready(delivery)
+    }
+
+    /// Hands everything to a subscriber, one at a time, until the store or the
+    /// subscriber ends it.
+    ///
+    /// # Errors
+    ///
+    /// The subscriber's own, after which the subscription is gone. Subscribe again
+    /// after its last position to go on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may drop a delivery that the subscriber had begun.
+    pub async fn feed<S: Subscriber>(mut self, mut subscriber: S) -> Result<S, S::Error> {
+        while let Some(delivery) = self.recv().await {
+            subscriber.deliver(delivery).await?;
+        }
+        subscriber.end(self.end.unwrap_or(End::Closed)).await?;
+        Ok(subscriber)
+    }
+
+    /// The position up to which everything has been taken, or told as a gap.
+    /// `None` for a subscription made of a stream.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        match &self.source {
+            Source::Log { log, cursor, .. } => Some(log.position(cursor)),
+            Source::Stream(_) => None,
+        }
+    }
+
+    /// Why it has ended, once it has yielded `None`.
+    #[must_use]
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// The gap with which it begins, if it does.
+    pub(crate) fn first_gap(&self) -> Option<&Gap> {
+        match &self.source {
+            Source::Log { gap, .. } => gap.as_ref(),
+            Source::Stream(_) => None,
+        }
+    }
+
+    /// Where it begins, for a reader to whom nothing can be sent yet but who would
+    /// lose events if it came back without an id.
+    pub(crate) fn bookmark(&self) -> Option<Position> {
+        match &self.source {
+            Source::Log {
+                log,
+                cursor,
+                gap: None,
+            } if log.is_lossless() && log.is_at_end(cursor) => Some(log.position(cursor)),
+            _ => None,
+        }
+    }
+
+    /// The next blocks of an event stream, as many as fit a page.
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        if self.end.is_some() {
+            return Poll::Ready(None);
+        }
+        let chunk = match &mut self.source {
+            Source::Log { log, cursor, gap } => match gap.take() {
+                Some(gap) => Found::Gap(gap),
+                None => ready!(log.poll_run(cx, cursor)),
+            },
+            Source::Stream(stream) => match ready!(poll_stream(stream, cx)) {
+                Found::Events(entry) => Found::Events(entry.sse().clone()),
+                Found::Gap(gap) => Found::Gap(gap),
+                Found::End(end) => Found::End(end),
+            },
+        };
+        Poll::Ready(match chunk {
+            Found::Events(bytes) => Some(Chunk::Events(bytes)),
+            Found::Gap(gap) => Some(Chunk::Gap(sse::gap(&gap))),
+            Found::End(end) => {
+                self.end = Some(end);
+                None
+            }
+        })
+    }
+
+    fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        if self.end.is_some() {
+            return Poll::Ready(None);
+        }
+        let found = match &mut self.source {
+            Source::Log { log, cursor, gap } => match gap.take() {
+                Some(gap) => Found::Gap(gap),
+                None => ready!(log.poll_event(cx, cursor)),
+            },
+            Source::Stream(stream) => ready!(poll_stream(stream, cx)),
+        };
+        Poll::Ready(match found {
+            Found::Events(entry) => Some(Delivery::Event(entry)),
+            Found::Gap(gap) => Some(Delivery::Gap(gap)),
+            Found::End(end) => {
+                self.end = Some(end);
+                None
+            }
+        })
+    }
+}
+
+/// Blocks of an event stream.
+pub(crate) enum Chunk {
+    Events(Bytes),
+    Gap(Bytes),
+}
+
+type BoxedStream = Mutex<Pin<Box<dyn Stream<Item = Delivery> + Send>>>;
+
+fn poll_stream(stream: &mut BoxedStream, cx: &mut Context<'_>) -> Poll<Found<Entry>> {
+    let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+    Poll::Ready(match ready!(stream.as_mut().poll_next(cx)) {
+        Some(Delivery::Event(entry)) => Found::Events(entry),
+        Some(Delivery::Gap(gap)) => Found::Gap(gap),
+        None => Found::End(End::Closed),
+    })
+}
+
+impl Stream for Subscription {
+    type Item = Delivery;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        self.get_mut().poll_recv(cx)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Source::Log { log, cursor, .. } = &mut self.source {
+            log.unsubscribe(cursor);
+        }
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("position", &self.position())
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}
