@@ -1,15 +1,109 @@
 //! Publish/subscribe over Server-Sent Events, in the web server you already have.
+//!
+//! Make a store, mount an [`EventSource`] on it, submit from any thread. Every
+//! browser that is connected has the event; every browser that was away gets what
+//! it missed when it returns, or is told exactly how much it lost.
+//!
+//! ```
+//! use tornadose::{EventSource, QueueStore};
+//!
+//! let store = QueueStore::new();
+//! let events = EventSource::new(store.clone());   // mount this: it answers requests
+//!
+//! store.submit("hello")?;                         // from any thread, async or not
+//! # let request = http::Request::get("/").body(()).unwrap();
+//! # assert_eq!(events.respond(&request).status(), 200);
+//! # Ok::<(), tornadose::SubmitError>(())
+//! ```
+//!
+//! In the page, nothing is needed but what every browser has:
+//!
+//! ```js
+//! const events = new EventSource("/events");
+//! events.onmessage = (event) => console.log(event.data);
+//! events.addEventListener("gap", (event) => console.log("missed", event.data));
+//! ```
+//!
+//! # The picture
+//!
+//! **A store is a log; a subscriber is a position in it.**
+//!
+//! ```text
+//!  submit ──► encode once ──► append ──► log  [oldest … next)
+//!                                         │      ▲   ▲
+//!                                         │      │   └─ subscription ─► EventSource ─► your server ─► browser
+//!                                         │      └───── subscription ─► a Subscriber of your own
+//!                                         └► what the retention no longer covers
+//! ```
+//!
+//! An event is written out once, outside every lock, and its bytes are shared by
+//! everybody. A subscription is an offset and a place among the waiters: no queue
+//! stands behind it, so a slow reader costs nothing but its position, and leaving
+//! is dropping. `Last-Event-ID` is such a position, so replay is where a reader
+//! begins, not another mechanism.
+//!
+//! # The words
+//!
+//! | word | what it is |
+//! |---|---|
+//! | [event](Event) | what is submitted: data, perhaps a name and a reconnection time |
+//! | [store](Store) | where it is submitted and subscribed to: a log and a policy |
+//! | log | the retained events in one order |
+//! | [position](Position) | an event's place: the log's epoch and an offset. Printed, it is the SSE `id` |
+//! | [retention](Retention) | what a log keeps, by count, bytes and age |
+//! | [subscription](Subscription) | a position that moves |
+//! | [subscriber](Subscriber) | who is told: an [`EventSource`], or yours |
+//! | [gap](Gap) | what a subscriber is told in the place of events that it will not get |
+//!
+//! # Stores
+//!
+//! | | [`QueueStore`] | [`DataStore`] |
+//! |---|---|---|
+//! | for | events that all matter: messages, changes, logs | one value that changes: a price, a position, a status |
+//! | a newcomer gets | what its [`Start`] says, the next event by default | the current value |
+//! | who returns gets | everything since, or a gap and what is left | the current value, unless it has it |
+//! | who is slow | is told its gap, is disconnected, or is waited for ([`Overflow`]) | skips to the latest |
+//! | memory | the [`Retention`] | one event |
+//!
+//! Both end well: [`close`](QueueStore::close) a store, or [begin](Shutdown::begin)
+//! a [`Shutdown`], and every stream sends what it still has, says when to come
+//! back, and ends.
+//!
+//! # Promises
+//!
+//! - **Order.** A log has one order; of two submits, one of which returned before
+//!   the other began, everybody sees the first one first. Each connection sees each
+//!   event at most once.
+//! - **No silent loss.** Between two events that a lossless store delivers there is
+//!   no other one, or there is a gap. There is no gap where nothing is missing.
+//! - **Bounded.** A store's memory is its retention, however many subscribers there
+//!   are and however slowly they read.
+//! - **Nothing injectable.** No text, wherever it came from, can add a field or an
+//!   event to a stream.
+//!
+//! Delivery is to the client's parser. That a page has *processed* an event
+//! exactly once is more than any server can know, and is not promised.
+//!
+//! # Runtimes
+//!
+//! Submitting and answering requests need none. Keep-alive comments and the stall
+//! time-out of [`Overflow::Wait`] need tokio's time in the runtime that polls; every
+//! server this crate knows of runs on tokio.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `hyper` | yes | `hyper::service::Service` for [`EventSource`] |
+//! | `json` | no | [`Event::json`], from any `serde::Serialize` |
+//! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(test),
-    warn(
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::unwrap_used
-    )
+    warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
 )]
 
+#[cfg(feature = "hyper")]
 mod adapter;
 mod error;
 mod event;
@@ -29,3 +123,13 @@ pub use crate::log::{End, Entry, LastEventId, Overflow, Position, Retention, Sta
 pub use crate::store::{DataStore, DataStoreBuilder, QueueStore, QueueStoreBuilder, Store};
 pub use crate::subscriber::{EventBody, EventSource, OnGap, Shutdown, Subscriber};
 pub use crate::subscription::{Delivery, Subscribe, Subscription};
+
+/// The project's own texts, tested with the crate.
+#[cfg(doctest)]
+mod texts {
+    #[cfg(feature = "hyper")]
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/architecture.md")]
+    mod architecture {}
+}

@@ -2,5 +2,4 @@
 //!
 //! Whatever takes a [`tower_service::Service`] needs none of them.
 
-#[cfg(feature = "hyper")]
 mod hyper;
