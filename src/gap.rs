@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::log::Position;
+use crate::position::Position;
 
 /// Events that this subscriber should have had and will not get.
 ///

@@ -19,9 +19,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_core::Stream;
 
+use crate::entry::Entry;
 use crate::gap::Gap;
-use crate::log::{Cursor, End, Entry, Found, LastEventId, Log, Position, Start};
-use crate::subscriber::Subscriber;
+use crate::log::{Cursor, End, Found, LastEventId, Log, Start};
+use crate::position::Position;
 use crate::wire::sse;
 
 /// What a subscription asks a store for.
@@ -167,25 +168,6 @@ impl Subscription {
         let delivery = ready!(self.poll_delivery(cx));
         budget.made_progress();
         Poll::Ready(delivery)
-    }
-
-    /// Hands everything to a subscriber, one at a time, until the store or the
-    /// subscriber ends it.
-    ///
-    /// # Errors
-    ///
-    /// The subscriber's own, after which the subscription is gone. Subscribe again
-    /// after its last position to go on.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future may drop a delivery that the subscriber had begun.
-    pub async fn feed<S: Subscriber>(mut self, mut subscriber: S) -> Result<S, S::Error> {
-        while let Some(delivery) = self.recv().await {
-            subscriber.deliver(delivery).await?;
-        }
-        subscriber.end(self.end.unwrap_or(End::Closed)).await?;
-        Ok(subscriber)
     }
 
     /// The position up to which everything has been taken, or told as a gap.

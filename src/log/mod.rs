@@ -22,8 +22,6 @@
 //! appender takes `ring` to append and lets go of it before it wakes. So either
 //! the reader sees the event, or the appender finds it parked: no wake-up is lost.
 
-mod entry;
-mod position;
 mod retention;
 mod ring;
 mod signal;
@@ -39,9 +37,6 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-pub use self::entry::Entry;
-pub(crate) use self::position::Epoch;
-pub use self::position::Position;
 pub use self::retention::{Overflow, Retention};
 pub(crate) use self::signal::{Gauge, Latch};
 pub use self::start::{LastEventId, Start};
@@ -51,9 +46,11 @@ pub(crate) use self::waiters::Ticket;
 use self::ring::{Evicted, Ring};
 use self::sync::{Mutex, RwLock};
 use self::waiters::Waiters;
+use crate::entry::Entry;
 use crate::error::SubmitError;
 use crate::event::Event;
 use crate::gap::{Gap, GapReason};
+use crate::position::Position;
 use crate::wire::sse::{self, Encoded};
 
 /// The most that is joined for one subscriber at a time. A client that stops

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::entry::Entry;
-use super::position::{Epoch, Position};
 use super::retention::Retention;
 use super::start::Window;
+use crate::entry::Entry;
+use crate::position::{Epoch, Position};
 use crate::wire::sse::Encoded;
 
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Ring {
         let weight = weight(&event);
         let position = Position::new(self.epoch, self.next);
         self.slots.push_back(Slot {
-            entry: event.stamp(position),
+            entry: Entry::stamped(position, event),
             weight,
             // Callers read the clock before they take the lock, so two of them may
             // come in the wrong order; `oldest` searches by time.

@@ -12,8 +12,8 @@
 //! A log of one (latest value) tells no gap: it begins after the client's id if
 //! that is the current version, else with the current value.
 
-use super::position::{Epoch, Position};
 use crate::gap::{Gap, GapReason};
+use crate::position::{Epoch, Position};
 
 /// Where a subscription begins that brings no id, or one that cannot be judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
 
-use super::{Log, Position, Ticket};
+use super::{Log, Ticket};
 use crate::error::SubmitError;
+use crate::position::Position;
 
 /// An event that has been taken by a store.
 ///

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{MAX_EVENT_BYTES, Owner, Store};
+use crate::entry::Entry;
 use crate::error::SubmitError;
 use crate::event::Event;
-use crate::log::{Config, Entry, Lag, Retention, Submitted};
+use crate::log::{Config, Lag, Retention, Submitted};
 use crate::subscription::{Subscribe, Subscription};
 
 /// A store of one value: what has not been read yet is replaced by what is newer.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::{MAX_EVENT_BYTES, Owner, Store};
 use crate::error::SubmitError;
 use crate::event::Event;
-use crate::log::{Config, Lag, Overflow, Position, Retention, Submitted};
+use crate::log::{Config, Lag, Overflow, Retention, Submitted};
+use crate::position::Position;
 use crate::subscription::{Subscribe, Subscription};
 
 /// A lossless store: every subscriber gets every event, in order, within the

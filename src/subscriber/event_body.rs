@@ -10,7 +10,6 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
 
-use super::event_source::OnGap;
 use super::keep_alive::KeepAlive;
 use super::shutdown::Notice;
 use crate::subscription::{Chunk, Subscription};
@@ -28,6 +27,20 @@ use crate::wire::sse;
 /// anywhere else it sends only events.
 pub struct EventBody {
     stream: Option<Box<Open>>,
+}
+
+/// What happens to a client that has missed events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnGap {
+    /// It is told by an event of the name `gap`, and the stream goes on. The
+    /// default.
+    #[default]
+    Tell,
+    /// Its stream ends, and its return is answered `204`, after which a browser
+    /// does not come back: for clients that do not listen for `gap` and must not
+    /// go on as if nothing had happened.
+    Stop,
 }
 
 struct Open {

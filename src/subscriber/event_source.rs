@@ -28,7 +28,7 @@ use std::time::Duration;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
-use super::event_body::EventBody;
+use super::event_body::{EventBody, OnGap};
 use super::shutdown::Shutdown;
 use crate::event::Event;
 use crate::log::{LastEventId, Start};
@@ -74,20 +74,6 @@ struct Config {
     retry: Option<Duration>,
     farewell: (Duration, Duration),
     shutdown: Option<Shutdown>,
-}
-
-/// What happens to a client that has missed events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnGap {
-    /// It is told by an event of the name `gap`, and the stream goes on. The
-    /// default.
-    #[default]
-    Tell,
-    /// Its stream ends, and its return is answered `204`, after which a browser
-    /// does not come back: for clients that do not listen for `gap` and must not
-    /// go on as if nothing had happened.
-    Stop,
 }
 
 impl EventSource {

@@ -9,14 +9,14 @@ mod event_source;
 mod keep_alive;
 mod shutdown;
 
-pub use self::event_body::EventBody;
-pub use self::event_source::{EventSource, OnGap};
+pub use self::event_body::{EventBody, OnGap};
+pub use self::event_source::EventSource;
 pub use self::shutdown::Shutdown;
 
 use std::future::Future;
 
 use crate::log::End;
-use crate::subscription::Delivery;
+use crate::subscription::{Delivery, Subscription};
 
 /// Someone who is told everything that a subscription yields, see
 /// [`Subscription::feed`](crate::Subscription::feed).
@@ -73,5 +73,26 @@ pub trait Subscriber: Send + 'static {
     fn end(&mut self, end: End) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let _ = end;
         std::future::ready(Ok(()))
+    }
+}
+
+impl Subscription {
+    /// Hands everything to a subscriber, one at a time, until the store or the
+    /// subscriber ends it.
+    ///
+    /// # Errors
+    ///
+    /// The subscriber's own, after which the subscription is gone. Subscribe again
+    /// after its last position to go on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may drop a delivery that the subscriber had begun.
+    pub async fn feed<S: Subscriber>(mut self, mut subscriber: S) -> Result<S, S::Error> {
+        while let Some(delivery) = self.recv().await {
+            subscriber.deliver(delivery).await?;
+        }
+        subscriber.end(self.end().unwrap_or(End::Closed)).await?;
+        Ok(subscriber)
     }
 }

@@ -29,7 +29,7 @@ use memchr::memchr2;
 
 use crate::event::Event;
 use crate::gap::Gap;
-use crate::log::{Entry, Epoch, Position};
+use crate::position::{Epoch, Position};
 
 /// The comment that opens a stream and keeps it alive.
 pub(crate) const COMMENT: Bytes = Bytes::from_static(b":\n\n");
@@ -104,8 +104,14 @@ impl Encoded {
         self.block.capacity() + self.lines.as_ref().map_or(0, |lines| lines.len())
     }
 
-    /// Writes the id in front. Costs no allocation that grows with the event.
-    pub(crate) fn stamp(mut self, position: Position) -> Entry {
+    /// Where the name (empty: none) and the data (if it is one line) stand.
+    pub(crate) fn spans(&self) -> (Span, Span) {
+        (self.name, self.data)
+    }
+
+    /// Writes the id in front. Returns the whole block, the length of its id line,
+    /// behind which the spans count, and the data of several lines.
+    pub(crate) fn stamp(mut self, position: Position) -> (Bytes, usize, Option<Arc<str>>) {
         let mut start = ID_LINE;
         let mut prepend = |part: &[u8]| {
             start -= part.len();
@@ -125,14 +131,8 @@ impl Encoded {
         prepend(b"-");
         prepend(&position.epoch().text());
         prepend(b"id: ");
-        Entry::stamped(
-            position,
-            Bytes::from(self.block).slice(start..),
-            ID_LINE - start,
-            self.name,
-            self.data,
-            self.lines,
-        )
+        let block = Bytes::from(self.block).slice(start..);
+        (block, ID_LINE - start, self.lines)
     }
 }
 
@@ -230,10 +230,11 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::Entry;
     use crate::event::EventName;
 
     fn written(event: impl Into<Event>) -> String {
-        let entry = encode(&event.into()).stamp(Position::new(Epoch::zero(), 7));
+        let entry = Entry::new(Position::new(Epoch::zero(), 7), &event.into());
         String::from_utf8(entry.sse().to_vec()).expect("UTF-8")
     }
 
@@ -281,7 +282,7 @@ mod tests {
     #[test]
     fn the_longest_id_fits() {
         let last = Position::new(Epoch::zero(), u64::MAX);
-        let entry = encode(&Event::new("x")).stamp(last);
+        let entry = Entry::new(last, &Event::new("x"));
         assert_eq!(
             &entry.sse()[..],
             format!("id: {last}\ndata: x\n\n").as_bytes()
@@ -299,8 +300,8 @@ mod tests {
         ] {
             let event = Event::new(data).name(EventName::new(name).expect("a name"));
             for offset in [1, 10, 12345] {
-                let entry = encode(&event.clone().retry(Duration::from_secs(5)))
-                    .stamp(Position::new(Epoch::zero(), offset));
+                let event = event.clone().retry(Duration::from_secs(5));
+                let entry = Entry::new(Position::new(Epoch::zero(), offset), &event);
                 assert_eq!((entry.name(), entry.data()), (name, data));
             }
         }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::log::Position;
-use crate::wire::sse::Span;
+use crate::event::Event;
+use crate::position::Position;
+use crate::wire::sse::{self, Encoded, Span};
 
 /// An event as the log keeps it: numbered, encoded, shared.
 ///
@@ -24,14 +25,17 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn stamped(
-        position: Position,
-        sse: Bytes,
-        id_line: usize,
-        name: Span,
-        data: Span,
-        lines: Option<Arc<str>>,
-    ) -> Self {
+    /// An event at a place, for stores of your own that make their positions
+    /// themselves.
+    #[must_use]
+    pub fn new(position: Position, event: &Event) -> Self {
+        Self::stamped(position, sse::encode(event))
+    }
+
+    /// Costs no allocation that grows with the event.
+    pub(crate) fn stamped(position: Position, event: Encoded) -> Self {
+        let (name, data) = event.spans();
+        let (sse, id_line, lines) = event.stamp(position);
         Self {
             position,
             sse,
