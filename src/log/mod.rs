@@ -21,6 +21,7 @@
 //! A reader parks while it still holds `ring`, after it has found nothing. An
 //! appender takes `ring` to append and lets go of it before it wakes. So either
 //! the reader sees the event, or the appender finds it parked: no wake-up is lost.
+//! Submitters that wait for room park and are woken in the same way.
 
 mod retention;
 mod ring;
@@ -174,9 +175,9 @@ impl Log {
         let (position, evicted) = ring.append(encoded, now);
         let room = ring.counts_readers() && !ring.is_over();
         drop(ring);
-        self.waiters.wake_all();
+        self.waiters.wake_parked();
         if room && !evicted.is_empty() {
-            self.room.wake_all();
+            self.room.wake_parked();
         }
         Ok(position)
     }
@@ -197,8 +198,8 @@ impl Log {
 
     pub(crate) fn close(&self) {
         self.ring.write().close();
-        self.waiters.wake_all();
-        self.room.wake_all();
+        self.waiters.wake_parked();
+        self.room.wake_parked();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -384,7 +385,7 @@ impl Log {
         let room = !ring.is_over();
         drop(ring);
         if room && !evicted.is_empty() {
-            self.room.wake_all();
+            self.room.wake_parked();
         }
     }
 

@@ -13,11 +13,11 @@ use super::{
     Config, Cursor, End, Found, Lag, Latch, Log, Overflow, Retention, Start, Submitted, Ticket,
 };
 
-/// Bounded, because thousands of schedules with two preemptions find what millions
+/// Bounded, because thousands of schedules with three preemptions find what millions
 /// with more do not; `LOOM_MAX_PREEMPTIONS` sets another bound.
 fn model(check: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = model.preemption_bound.or(Some(2));
+    model.preemption_bound = model.preemption_bound.or(Some(3));
     model.check(check);
 }
 

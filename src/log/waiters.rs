@@ -8,6 +8,9 @@
 //!   code (which may well drop a ticket of the same list). Methods that unpark a
 //!   waker therefore hand it out, to be dropped by the caller after its own locks.
 //! - Sharded, so that thousands who park at once do not queue for one lock.
+//! - [`wake_parked`](Waiters::wake_parked) costs one load where nobody is parked, but
+//!   wants a lock that orders it with who parks; [`wake_all`](Waiters::wake_all) wants
+//!   nothing.
 //! - In a steady state nothing is allocated: the list that was woken is kept and
 //!   filled again.
 
@@ -26,6 +29,9 @@ const NOWHERE: usize = usize::MAX;
 #[derive(Debug)]
 pub(crate) struct Waiters {
     shards: [Mutex<Shard>; SHARDS],
+    /// A bit for each shard in which somebody is parked. Written under the shard's
+    /// lock. Relaxed: who relies on it has another lock to order it by.
+    parked: AtomicUsize,
     /// Deals the tickets out to the shards. Relaxed: any shard is right.
     turn: AtomicUsize,
 }
@@ -50,6 +56,7 @@ impl Waiters {
     pub(crate) fn new() -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::new(Shard::default())),
+            parked: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
         }
     }
@@ -71,6 +78,9 @@ impl Waiters {
                 place
             }
         };
+        if guard.parked.is_empty() {
+            self.parked.fetch_or(1 << shard, Ordering::Relaxed);
+        }
         guard.park(place, waker)
     }
 
@@ -86,19 +96,34 @@ impl Waiters {
 
     /// Wakes everyone who is parked now.
     pub(crate) fn wake_all(&self) {
-        for shard in &self.shards {
-            let mut woken = {
-                let mut guard = shard.lock();
-                if guard.parked.is_empty() {
-                    continue;
-                }
-                guard.take_parked()
-            };
-            for (_, waker) in woken.drain(..) {
-                waker.wake();
-            }
-            shard.lock().keep(woken);
+        (0..SHARDS).for_each(|shard| self.wake(shard));
+    }
+
+    /// Wakes everyone who parked while holding a lock that the caller has held since.
+    pub(crate) fn wake_parked(&self) {
+        let mut parked = self.parked.load(Ordering::Relaxed);
+        while parked != 0 {
+            self.wake(parked.trailing_zeros() as usize);
+            parked &= parked - 1;
         }
+    }
+
+    fn wake(&self, index: usize) {
+        let Some(shard) = self.shards.get(index) else {
+            return;
+        };
+        let mut woken = {
+            let mut guard = shard.lock();
+            if guard.parked.is_empty() {
+                return;
+            }
+            self.parked.fetch_and(!(1 << index), Ordering::Relaxed);
+            guard.take_parked()
+        };
+        for (_, waker) in woken.drain(..) {
+            waker.wake();
+        }
+        shard.lock().keep(woken);
     }
 }
 
