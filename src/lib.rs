@@ -87,8 +87,9 @@
 //! # Runtimes
 //!
 //! Submitting and answering requests need none. Keep-alive comments and the stall
-//! time-out of [`Overflow::Wait`] need tokio's time in the runtime that polls; every
-//! server this crate knows of runs on tokio.
+//! time-out of [`Overflow::Wait`] need tokio's time in the runtime that polls, which
+//! `#[tokio::main]` and `enable_all` enable; every server this crate knows of runs on
+//! tokio.
 //!
 //! # Features
 //!

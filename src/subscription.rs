@@ -113,6 +113,8 @@ impl Delivery {
 #[must_use = "a subscription that is dropped receives nothing"]
 pub struct Subscription {
     source: Source,
+    /// The offset at which it ends although the log goes on.
+    until: Option<u64>,
     /// Why it yields nothing more.
     end: Option<End>,
 }
@@ -137,6 +139,7 @@ impl Subscription {
                 cursor,
                 gap,
             },
+            until: None,
             end: None,
         }
     }
@@ -146,6 +149,7 @@ impl Subscription {
     pub fn from_stream(stream: impl Stream<Item = Delivery> + Send + 'static) -> Self {
         Self {
             source: Source::Stream(Mutex::new(Box::pin(stream))),
+            until: None,
             end: None,
         }
     }
@@ -207,6 +211,15 @@ impl Subscription {
         }
     }
 
+    /// Ends it with what there is now, however fast more is submitted. Of a stream it
+    /// cannot be known what there is, so that one ends at once.
+    pub(crate) fn finish(&mut self) {
+        match &self.source {
+            Source::Log { log, .. } => self.until = Some(log.end()),
+            Source::Stream(_) => self.end = Some(End::Closed),
+        }
+    }
+
     /// The next blocks of an event stream, as many as fit a page.
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
         if self.end.is_some() {
@@ -215,6 +228,9 @@ impl Subscription {
         let chunk = match &mut self.source {
             Source::Log { log, cursor, gap } => match gap.take() {
                 Some(gap) => Found::Gap(gap),
+                None if self.until.is_some_and(|until| cursor.has_reached(until)) => {
+                    Found::End(End::Closed)
+                }
                 None => ready!(log.poll_run(cx, cursor)),
             },
             Source::Stream(stream) => match ready!(poll_stream(stream, cx)) {

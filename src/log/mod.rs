@@ -96,6 +96,13 @@ pub(crate) struct Cursor {
     ticket: Ticket,
 }
 
+impl Cursor {
+    /// Whether everything before `offset` has been read, or told as a gap.
+    pub(crate) fn has_reached(&self, offset: u64) -> bool {
+        self.next >= offset
+    }
+}
+
 /// What a reader finds.
 #[derive(Debug)]
 pub(crate) enum Found<T> {
@@ -256,7 +263,12 @@ impl Log {
 
     /// Whether a reader at `cursor` has nothing to read now.
     pub(crate) fn is_at_end(&self, cursor: &Cursor) -> bool {
-        self.ring.read().next() == cursor.next
+        self.end() == cursor.next
+    }
+
+    /// The offset that the next event will get.
+    pub(crate) fn end(&self) -> u64 {
+        self.ring.read().next()
     }
 
     /// Whether who reads too slowly loses events.

@@ -130,7 +130,8 @@ impl Future for Submitted {
             if Handle::try_current().is_err() {
                 return Poll::Pending;
             }
-            let deadline = Instant::now() + left;
+            // A stall beyond a day is looked at again after a day.
+            let deadline = Instant::now() + left.min(Duration::from_secs(86_400));
             let stall = room
                 .stall
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));

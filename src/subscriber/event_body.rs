@@ -23,8 +23,14 @@ use crate::wire::sse;
 ///
 /// # Runtime
 ///
-/// Polled inside a tokio runtime (with time) it sends keep-alive comments; polled
-/// anywhere else it sends only events.
+/// Polled inside a tokio runtime it sends keep-alive comments; polled anywhere else
+/// it sends only events.
+///
+/// # Panics
+///
+/// Polling panics, as all timers of tokio do, inside a tokio runtime that was built
+/// without time (`#[tokio::main]` and `enable_all` build it with time), unless the
+/// stream is [without keep-alive](crate::EventSource::without_keep_alive).
 pub struct EventBody {
     stream: Option<Box<Open>>,
 }
@@ -57,6 +63,8 @@ struct Open {
 enum State {
     Opening(Bytes),
     Streaming,
+    /// A shutdown has begun; what there was by then is still sent.
+    Draining,
     Closing,
 }
 
@@ -107,30 +115,44 @@ impl Open {
                 self.state = State::Streaming;
                 return Poll::Ready(Some(preamble));
             }
-            State::Closing => return Poll::Ready(None),
-            State::Streaming => {}
-        }
-        match self.subscription.poll_chunk(cx) {
-            Poll::Ready(Some(Chunk::Gap(_))) if self.on_gap == OnGap::Stop => {
-                // The client comes back with the id it has, and gets its 204 then.
-                self.state = State::Closing;
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Chunk::Events(bytes) | Chunk::Gap(bytes))) => {
-                self.keep_alive.sent();
-                Poll::Ready(Some(bytes))
-            }
-            Poll::Ready(None) => self.close(),
-            // Woken by the subscription, by the shutdown or by the timer.
-            Poll::Pending => {
-                if let Some(shutdown) = &mut self.shutdown
-                    && shutdown.poll_begun(cx).is_ready()
-                {
-                    return self.close();
+            State::Streaming => {
+                if self.shutdown.as_ref().is_some_and(Notice::has_begun) {
+                    self.drain();
                 }
-                self.keep_alive.poll_due(cx).map(|()| Some(sse::COMMENT))
             }
+            State::Draining => {}
+            State::Closing => return Poll::Ready(None),
         }
+        loop {
+            return match self.subscription.poll_chunk(cx) {
+                Poll::Ready(Some(Chunk::Gap(_))) if self.on_gap == OnGap::Stop => {
+                    // The client comes back with the id it has, and gets its 204 then.
+                    self.state = State::Closing;
+                    Poll::Ready(None)
+                }
+                Poll::Ready(Some(Chunk::Events(bytes) | Chunk::Gap(bytes))) => {
+                    self.keep_alive.sent();
+                    Poll::Ready(Some(bytes))
+                }
+                Poll::Ready(None) => self.close(),
+                // Woken by the subscription, by the shutdown or by the timer.
+                Poll::Pending => {
+                    if let Some(shutdown) = &mut self.shutdown
+                        && shutdown.poll_begun(cx).is_ready()
+                    {
+                        self.drain();
+                        continue;
+                    }
+                    self.keep_alive.poll_due(cx).map(|()| Some(sse::COMMENT))
+                }
+            };
+        }
+    }
+
+    fn drain(&mut self) {
+        self.state = State::Draining;
+        self.shutdown = None;
+        self.subscription.finish();
     }
 
     fn close(&mut self) -> Poll<Option<Bytes>> {

@@ -78,6 +78,9 @@ struct Config {
 
 impl EventSource {
     /// A handler with the default settings.
+    ///
+    /// It holds the store, or a handle of it: a store is not closed by dropping the
+    /// other handles while a handler can still subscribe to it.
     pub fn new(store: impl Store) -> Self {
         Self {
             store: Arc::new(store),
@@ -107,13 +110,13 @@ impl EventSource {
     }
 
     /// How long a stream may be quiet before it sends a comment; at least a
-    /// millisecond. Default: 15 s, which WHATWG HTML, 9.2.7 advises; idle time-outs
+    /// millisecond, at most a day. Default: 15 s, which WHATWG HTML, 9.2.7 advises; idle time-outs
     /// of proxies begin at some 30 s.
     ///
     /// Cost: a timer for each stream and three bytes for each comment.
     #[must_use]
     pub fn keep_alive(self, interval: Duration) -> Self {
-        let interval = interval.max(Duration::from_millis(1));
+        let interval = interval.clamp(Duration::from_millis(1), Duration::from_secs(86_400));
         self.with(|config| config.keep_alive = Some(interval))
     }
 

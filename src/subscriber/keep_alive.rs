@@ -41,7 +41,7 @@ impl KeepAlive {
         let Some(interval) = self.interval else {
             return Poll::Pending;
         };
-        if self.timer.is_none() && Handle::try_current().is_err() {
+        if Handle::try_current().is_err() {
             // No runtime, no timer; the stream itself does not need one.
             return Poll::Pending;
         }

@@ -26,7 +26,7 @@ use crate::log::{Latch, Ticket};
 /// # }
 /// ```
 ///
-/// Each stream sends what it has still to send, a jittered `retry:`, and ends
+/// Each stream sends what there was when it noticed, then a jittered `retry:`, and ends
 /// cleanly; a stream whose client does not read ends when that client reads again
 /// or its connection is closed. Requests that come later get a stream that ends in
 /// the same way.
@@ -97,6 +97,10 @@ pub(crate) struct Notice {
 }
 
 impl Notice {
+    pub(crate) fn has_begun(&self) -> bool {
+        self.latch.is_set()
+    }
+
     pub(crate) fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.latch.poll_set(cx, &mut self.ticket)
     }

@@ -1,0 +1,282 @@
+//! What the demos have in common: the command line, small answers, and a server
+//! that ends cleanly.
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::future::Future;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http_body_util::{Either, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
+use tornadose::{EventBody, Shutdown};
+
+/// A text, or a stream of events.
+pub(crate) type Body = Either<Full<Bytes>, EventBody>;
+
+const NAME: &str = env!("CARGO_CRATE_NAME");
+
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long connections may take to end, once we have been told to stop.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How long we wait when a connection cannot be accepted, for example because the
+/// process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(75);
+
+/// The command line.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// Where to listen.
+    pub(crate) listen: SocketAddr,
+    /// The time between two events.
+    pub(crate) every: Duration,
+}
+
+impl Options {
+    /// Reads the command line. Ends the process if it asks for help (status 0) or
+    /// cannot be understood (status 2).
+    pub(crate) fn from_args(about: &str) -> Self {
+        let args = std::env::args_os().skip(1);
+        match Self::parse(args.map(|arg| arg.to_string_lossy().into_owned())) {
+            Ok(Some(options)) => options,
+            Ok(None) => {
+                let _ = writeln!(
+                    io::stdout(),
+                    "{about}\n\n\
+                     Usage: {NAME} [--listen ADDR] [--every MILLISECONDS]\n\n\
+                     \x20 --listen ADDR         where to listen [default: 127.0.0.1:9000]\n\
+                     \x20 --every MILLISECONDS  the time between two events [default: 1000]\n\
+                     \x20 --help                this text"
+                );
+                std::process::exit(0);
+            }
+            Err(fault) => {
+                complain(format_args!("{fault}; --help tells what there is"));
+                std::process::exit(2);
+            }
+        }
+    }
+
+    /// `None` if help is asked for.
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut options = Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
+            every: Duration::from_secs(1),
+        };
+        while let Some(arg) = args.next() {
+            let (name, value) = match arg.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (arg.as_str(), None),
+            };
+            let mut value = |what| {
+                let value = value.clone().or_else(|| args.next());
+                value.ok_or_else(|| format!("{name} needs {what}"))
+            };
+            match name {
+                "--help" | "-h" => return Ok(None),
+                "--listen" => {
+                    let text = value("an address")?;
+                    options.listen = text.parse().map_err(|_| {
+                        format!("--listen: {text:?} is not an address like 127.0.0.1:9000")
+                    })?;
+                }
+                "--every" => {
+                    let text = value("a number of milliseconds")?;
+                    options.every = match text.parse::<u32>() {
+                        Ok(millis) if millis > 0 => Duration::from_millis(millis.into()),
+                        _ => {
+                            return Err(format!(
+                                "--every: {text:?} is not a number of milliseconds from 1 to {}",
+                                u32::MAX
+                            ));
+                        }
+                    };
+                }
+                _ => return Err(format!("unknown argument {arg:?}")),
+            }
+        }
+        Ok(Some(options))
+    }
+}
+
+/// A page.
+pub(crate) fn html<B>(request: &Request<B>, text: &'static str) -> Response<Body> {
+    file(request, "text/html; charset=utf-8", text)
+}
+
+/// A style sheet.
+pub(crate) fn css<B>(request: &Request<B>, text: &'static str) -> Response<Body> {
+    file(request, "text/css; charset=utf-8", text)
+}
+
+/// There is nothing at this path.
+pub(crate) fn not_found() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "not found\n")
+}
+
+/// hyper leaves out the body when it answers a `HEAD`.
+fn file<B>(request: &Request<B>, kind: &'static str, content: &'static str) -> Response<Body> {
+    let (mut response, header, value) = match *request.method() {
+        Method::GET | Method::HEAD => (text(StatusCode::OK, content), CONTENT_TYPE, kind),
+        _ => (
+            text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n"),
+            ALLOW,
+            "GET, HEAD",
+        ),
+    };
+    let value = HeaderValue::from_static(value);
+    response.headers_mut().insert(header, value);
+    response
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::new(Bytes::from_static(text.as_bytes()))));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+/// Ticks in this period, the first of them after one period. What was missed, for
+/// example while the machine slept, is left out.
+pub(crate) fn ticks(every: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
+}
+
+/// Serves HTTP/1.0, HTTP/1.1 and HTTP/2 until SIGINT or SIGTERM, then ends the
+/// streams and the connections. Returns what the process ends with.
+pub(crate) async fn serve<A>(options: &Options, shutdown: &Shutdown, app: A) -> ExitCode
+where
+    A: Fn(&Request<Incoming>) -> Response<Body> + Clone + Send + Sync + 'static,
+{
+    match listen(options.listen).await {
+        Ok((listener, stop)) => {
+            accept_until(stop, &listener, shutdown, app).await;
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(format_args!("cannot listen on {}: {error}", options.listen));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Listens for connections and for signals, and says so.
+async fn listen(address: SocketAddr) -> io::Result<(TcpListener, impl Future<Output = ()>)> {
+    let listener = TcpListener::bind(address).await?;
+    let stop = stop_signal()?;
+    let mut stdout = io::stdout();
+    // Whoever has closed our output does not want to know.
+    let _ = writeln!(stdout, "listening on http://{}", listener.local_addr()?);
+    let _ = stdout.flush();
+    Ok((listener, stop))
+}
+
+async fn accept_until<A>(
+    stop: impl Future<Output = ()>,
+    listener: &TcpListener,
+    shutdown: &Shutdown,
+    app: A,
+) where
+    A: Fn(&Request<Incoming>) -> Response<Body> + Clone + Send + Sync + 'static,
+{
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
+    server.http2().timer(TokioTimer::new());
+    let connections = GracefulShutdown::new();
+
+    let mut stop = pin!(stop);
+    loop {
+        let stream = tokio::select! {
+            () = &mut stop => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    complain(format_args!("cannot accept a connection: {error}"));
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        // An event is small and has to leave now.
+        let _ = stream.set_nodelay(true);
+
+        let app = app.clone();
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let asks = Arc::clone(&has_asked);
+        let service = service_fn(move |request| {
+            asks.store(true, Ordering::Relaxed);
+            let response = app(&request);
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let connection = server
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
+        tokio::spawn(drive(connections.watch(connection), has_asked));
+    }
+
+    // First the streams, which would not end by themselves, then the connections.
+    // A client that does not read cannot hold us back for longer than this.
+    shutdown.begin();
+    let _ = timeout(GRACE, connections.shutdown()).await;
+}
+
+/// Runs a connection to its end. hyper's own limit for the head of a request only
+/// begins when it knows the version of HTTP, that is not for a silent client.
+async fn drive(connection: impl Future, has_asked: Arc<AtomicBool>) {
+    let mut connection = pin!(connection);
+    let ended = timeout(HEAD_TIMEOUT, connection.as_mut()).await.is_ok();
+    if !ended && has_asked.load(Ordering::Relaxed) {
+        // An error means that the client has left, which clients do.
+        connection.await;
+    }
+}
+
+/// Is ready when the process is asked to stop; from now on, that does not kill it.
+#[cfg(unix)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Is ready when the process is asked to stop.
+#[cfg(not(unix))]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+/// One line on stderr.
+fn complain(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{NAME}: {line}");
+}
