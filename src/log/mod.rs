@@ -39,14 +39,13 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 pub use self::retention::{Overflow, Retention};
-pub(crate) use self::signal::{Gauge, Latch};
+pub(crate) use self::signal::{Gauge, Latch, Watch};
 pub use self::start::{LastEventId, Start};
 pub use self::submitted::Submitted;
-pub(crate) use self::waiters::Ticket;
 
 use self::ring::{Evicted, Ring};
 use self::sync::{Mutex, RwLock};
-use self::waiters::Waiters;
+use self::waiters::{Ticket, Waiters};
 use crate::entry::Entry;
 use crate::error::SubmitError;
 use crate::event::Event;

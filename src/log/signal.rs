@@ -1,6 +1,6 @@
 //! The atomics of the crate, and why each ordering is enough.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::sync::{AtomicBool, AtomicUsize, Ordering};
 use super::waiters::{Ticket, Waiters};
@@ -30,14 +30,24 @@ impl Latch {
         self.set.load(Ordering::Acquire)
     }
 
+    /// Waits for the latch; a waker that is parked already is not parked again, since
+    /// only `set` takes it out.
+    ///
     /// Parks first and looks then: `set` stores before it takes the waiters' lock,
     /// so either it finds us parked, or our lock comes after its own and our load
     /// sees the store.
-    pub(crate) fn poll_set(&self, cx: &mut Context<'_>, ticket: &mut Ticket) -> Poll<()> {
+    pub(crate) fn poll_set(&self, cx: &mut Context<'_>, watch: &mut Watch) -> Poll<()> {
         if self.is_set() {
             return Poll::Ready(());
         }
-        drop(self.waiters.park(ticket, cx.waker()));
+        if !watch
+            .parked
+            .as_ref()
+            .is_some_and(|parked| parked.will_wake(cx.waker()))
+        {
+            drop(self.waiters.park(&mut watch.ticket, cx.waker()));
+            watch.parked = Some(cx.waker().clone());
+        }
         if self.is_set() {
             Poll::Ready(())
         } else {
@@ -45,9 +55,16 @@ impl Latch {
         }
     }
 
-    pub(crate) fn leave(&self, ticket: &mut Ticket) {
-        drop(self.waiters.leave(ticket));
+    pub(crate) fn leave(&self, watch: &mut Watch) {
+        drop(self.waiters.leave(&mut watch.ticket));
     }
+}
+
+/// One who waits for a latch; must be given back to [`Latch::leave`].
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    ticket: Ticket,
+    parked: Option<Waker>,
 }
 
 /// How many there are of something. A figure for people: relaxed, because nothing

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::log::{Latch, Ticket};
+use crate::log::{Latch, Watch};
 
 /// Ends every stream of the [`EventSource`](crate::EventSource)s that it was given
 /// to, and lets the rest of a server wait for the same moment.
@@ -70,7 +70,7 @@ impl Shutdown {
     pub(crate) fn notice(&self) -> Notice {
         Notice {
             latch: Arc::clone(&self.latch),
-            ticket: Ticket::default(),
+            watch: Watch::default(),
         }
     }
 }
@@ -93,7 +93,7 @@ impl fmt::Debug for Shutdown {
 #[derive(Debug)]
 pub(crate) struct Notice {
     latch: Arc<Latch>,
-    ticket: Ticket,
+    watch: Watch,
 }
 
 impl Notice {
@@ -102,12 +102,12 @@ impl Notice {
     }
 
     pub(crate) fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.latch.poll_set(cx, &mut self.ticket)
+        self.latch.poll_set(cx, &mut self.watch)
     }
 }
 
 impl Drop for Notice {
     fn drop(&mut self) {
-        self.latch.leave(&mut self.ticket);
+        self.latch.leave(&mut self.watch);
     }
 }
