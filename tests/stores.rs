@@ -825,7 +825,6 @@ fn the_retention_counts_bytes_as_it_says() {
 }
 
 #[test]
-#[ignore = "a store below twice its bytes takes one more event of up to all of them"]
 fn a_store_that_waits_holds_at_most_twice_its_bytes() {
     let store = QueueStore::builder()
         .retention(Retention::new().bytes(1000))
@@ -950,7 +949,6 @@ fn a_position_tells_how_far_a_subscription_is() {
 }
 
 #[test]
-#[ignore = "it stands behind the gap before the gap was told, so who resumes there is not told"]
 fn a_position_does_not_pass_a_gap_that_was_not_told() {
     let store = keeping(2);
     let first = store.submit("1").expect("taken").id();

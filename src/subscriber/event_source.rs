@@ -135,8 +135,8 @@ impl EventSource {
         self.with(|config| config.retry = Some(clamp(retry)))
     }
 
-    /// How long clients wait that we send away, because the store was closed or a
-    /// [`Shutdown`] has begun: each is told another time between these two, so that
+    /// How long clients wait that we send away, because the store was closed, a
+    /// [`Shutdown`] has begun or they were too slow: each is told another time between these two, so that
     /// they do not all come back at once. Held between [`Event::MIN_RETRY`] and
     /// [`Event::MAX_RETRY`]. Default: 2 s to 6 s.
     #[must_use]
