@@ -469,7 +469,7 @@ impl Latest {
     fn subscribe(&mut self, id: Option<Id>) {
         let first = match id {
             Some(Id::Here(id)) if id <= self.version() => id + 1,
-            _ => 1,
+            _ => self.version().max(1),
         };
         self.places.push(Some(Reading::new(first, None)));
     }
@@ -675,6 +675,12 @@ impl Real {
             let is_woken = reader.as_ref().map(Spawn::is_woken);
             let must_be = reading.as_ref().map(|reading| reading.woken);
             assert_eq!(is_woken, must_be, "whether {at} is woken");
+            if let Some(Reading {
+                next, gap: None, ..
+            }) = reading
+            {
+                assert_eq!(position(reader), Some(next - 1), "how far {at} is");
+            }
         }
         assert_eq!(self.store.subscribers(), places.iter().flatten().count());
         if has_room {

@@ -536,6 +536,68 @@ fn a_stream_that_is_cut_at_any_byte_is_resumed_without_loss_or_repetition() {
     }
 }
 
+#[test]
+fn a_stream_is_the_events_in_a_row_whatever_their_sizes() {
+    let store = QueueStore::new();
+    let source = EventSource::new(store.clone()).start(Start::Oldest);
+    let kib = 1 << 10;
+    let sizes = [
+        0,
+        100,
+        kib,
+        5 * kib,
+        10 * kib,
+        15 * kib,
+        16 * kib - 64,
+        16 * kib,
+        50 * kib,
+    ];
+    for (n, size) in sizes.into_iter().cycle().take(150).enumerate() {
+        let size = if n % 7 < 3 { size } else { n };
+        store.submit("x".repeat(size)).expect("taken");
+    }
+    let mut entries = String::new();
+    for delivery in deliveries(&mut reader(store.subscribe(Start::Oldest))) {
+        let entry = delivery.event().expect("no gap").clone();
+        entries += str::from_utf8(entry.sse()).expect("UTF-8");
+    }
+    for _ in 0..2 {
+        let stream = sent(&source, "");
+        assert!(stream.strip_prefix(b":\n\n") == Some(entries.as_bytes()));
+    }
+}
+
+#[test]
+fn readers_of_one_stream_at_different_places_each_get_all_of_it() {
+    let store = QueueStore::new();
+    let source = EventSource::new(store.clone()).start(Start::Oldest);
+    let mut readers: Vec<_> = (0..7)
+        .map(|_| {
+            (
+                tokio_test::task::spawn(source.stream(None).into_body()),
+                Vec::new(),
+            )
+        })
+        .collect();
+    for n in 0..500 {
+        store.submit("x".repeat(n % 97 * 10)).expect("taken");
+        for (at, (body, told)) in readers.iter_mut().enumerate() {
+            if n % (at + 1) == 0
+                && let Poll::Ready(Some(Ok(frame))) = body.poll_next()
+            {
+                told.extend_from_slice(&frame);
+            }
+        }
+    }
+    for (body, told) in &mut readers {
+        while let Poll::Ready(Some(Ok(frame))) = body.poll_next() {
+            told.extend_from_slice(&frame);
+        }
+        let offsets = accounted_for(&decode(told));
+        assert!(offsets.into_iter().eq(1..=500));
+    }
+}
+
 /// The offsets that a stream accounts for, each event with its own and each gap with
 /// all that it says are missing.
 fn accounted_for(events: &[Dispatched]) -> Vec<u64> {

@@ -61,6 +61,20 @@ fn next(subscription: &mut Subscription) -> String {
     }
 }
 
+/// What must not take long does not hang the tests either.
+fn in_time<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || send.send(run()));
+    receive.recv_timeout(60 * SECOND).expect("in time")
+}
+
+/// The same for a future. The clock is paused and jumps once nobody can go on.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(86_400 * SECOND, future)
+        .await
+        .expect("in time")
+}
+
 // What every store promises
 
 fn queue() -> Subject {
@@ -730,37 +744,34 @@ async fn an_awaited_submit_resolves_at_the_pace_of_the_reader() {
         })
     };
     for n in 0..1000 {
-        let delivery = subscription.recv().await.expect("open");
+        let delivery = soon(subscription.recv()).await.expect("open");
         assert_eq!(in_words(&delivery), n.to_string());
         let ahead = store.latest().expect("an event").offset() - (n + 1);
         assert!(ahead <= 3, "{ahead}");
     }
-    submitter.await.expect("no panic");
+    soon(submitter).await.expect("no panic");
 }
 
 #[test]
 fn a_plain_thread_waits_for_the_slowest_reader() {
     let store = waiting(2);
     let mut slow = live(&store);
-    std::thread::scope(|scope| {
-        let submitter = scope.spawn(|| {
-            for n in 1..=1000 {
-                store
-                    .submit(n.to_string())
-                    .expect("never full")
-                    .wait()
-                    .expect("kept");
-            }
-            store.close();
-        });
+    let submitter = std::thread::spawn(move || {
+        for n in 1..=1000 {
+            let submitted = store.submit(n.to_string()).expect("never full");
+            submitted.wait().expect("kept");
+        }
+    });
+    let told = in_time(move || {
         let mut told = Vec::new();
         while slow.end().is_none() {
             told.extend(deliveries(&mut slow).iter().map(in_words));
             std::thread::yield_now();
         }
-        assert!(told.into_iter().eq((1..=1000).map(|n| n.to_string())));
-        submitter.join().expect("no panic");
+        told
     });
+    assert!(told.into_iter().eq((1..=1000).map(|n| n.to_string())));
+    submitter.join().expect("no panic");
 }
 
 #[test]
@@ -771,7 +782,7 @@ fn a_plain_thread_waits_no_longer_than_the_stall() {
     submit(&store, 1..=1);
     let second = store.submit("2").expect("taken");
     let id = second.id();
-    assert_eq!(second.wait(), Ok(id));
+    assert_eq!(in_time(|| second.wait()), Ok(id));
     assert_eq!(heard(&mut slow), ["gap slow 1", "2"]);
 }
 
@@ -1184,27 +1195,29 @@ impl Subscriber for Diary {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_subscriber_is_fed_everything_and_the_end() {
     let store = keeping(3);
     let fed = tokio::spawn(store.subscribe(Start::Live).feed(Diary::default()));
     submit(&store, 1..=5);
     store.close();
-    let diary = fed.await.expect("no panic").expect("no error");
+    let diary = soon(fed).await.expect("no panic").expect("no error");
     assert_eq!(diary.told(), ["gap slow 2", "3", "4", "5", "end Closed"]);
     assert_eq!(store.subscribers(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_subscriber_is_told_why_it_was_disconnected() {
     let store = overflowing(3, Overflow::Disconnect);
     let subscription = store.subscribe(Start::Live);
     submit(&store, 1..=5);
-    let diary = subscription.feed(Diary::default()).await.expect("no error");
+    let diary = soon(subscription.feed(Diary::default()))
+        .await
+        .expect("no error");
     assert_eq!(diary.told(), ["end Slow"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_error_of_a_subscriber_ends_its_subscription_and_no_other() {
     let store = keeping(10);
     let brave = Diary::default();
@@ -1212,7 +1225,7 @@ async fn an_error_of_a_subscriber_ends_its_subscription_and_no_other() {
     let timid = Diary::refusing("2");
     let failed = tokio::spawn(store.subscribe(Start::Live).feed(timid.clone()));
     submit(&store, 1..=3);
-    let Err(error) = failed.await.expect("no panic") else {
+    let Err(error) = soon(failed).await.expect("no panic") else {
         panic!("the subscriber has failed");
     };
     assert_eq!(
@@ -1223,11 +1236,11 @@ async fn an_error_of_a_subscriber_ends_its_subscription_and_no_other() {
 
     submit(&store, 4..=4);
     store.close();
-    assert!(fed.await.expect("no panic").is_ok());
+    assert!(soon(fed).await.expect("no panic").is_ok());
     assert_eq!(brave.told(), ["1", "2", "3", "4", "end Closed"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_error_at_the_end_is_an_error_too() {
     let store = keeping(10);
     let fed = tokio::spawn(
@@ -1236,10 +1249,10 @@ async fn an_error_at_the_end_is_an_error_too() {
             .feed(Diary::refusing("end Closed")),
     );
     store.close();
-    assert!(matches!(fed.await.expect("no panic"), Err(word) if word == "end Closed"));
+    assert!(matches!(soon(fed).await.expect("no panic"), Err(word) if word == "end Closed"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_subscriber_that_does_not_care_for_the_end_need_not() {
     struct Deaf;
     impl Subscriber for Deaf {
@@ -1252,10 +1265,10 @@ async fn a_subscriber_that_does_not_care_for_the_end_need_not() {
     submit(&store, 1..=3);
     let subscription = store.subscribe(Start::Oldest);
     store.close();
-    assert!(subscription.feed(Deaf).await.is_ok());
+    assert!(soon(subscription.feed(Deaf)).await.is_ok());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_always_finds_something_lets_others_run() {
     let store = keeping(10_000);
     submit(&store, 1..=10_000);
@@ -1269,5 +1282,5 @@ async fn a_reader_that_always_finds_something_lets_others_run() {
     });
     tokio::task::yield_now().await;
     assert!(!greedy.is_finished(), "it was interrupted");
-    greedy.await.expect("no panic");
+    soon(greedy).await.expect("no panic");
 }

@@ -545,7 +545,8 @@ fn awkward_text() -> impl Strategy<Value = String> {
         8 => proptest::sample::select(vec![
             "\r", "\n", "\r\n", "\n\n", "\r\r", "\n\r", ":", " ", ": ", "\u{feff}", "\0", "\t",
             "data: x", "\ndata: x", "data", "id: 1", "\nid: 1\n", "id", "event: error",
-            "\nevent: error\n\n", "retry: 0", "\nretry: 0\n", ":\n\n", "\u{85}", "\u{2028}", "é", "😀",
+            "\nevent: error\n\n", "retry: 0", "\nretry: 0\n", ":\n\n", "\u{85}", "\u{2028}",
+            "é", "😀",
         ]).prop_map(str::to_owned),
         2 => any::<String>(),
         1 => any::<char>().prop_map(String::from),

@@ -136,9 +136,9 @@ impl EventSource {
     }
 
     /// How long clients wait that we send away, because the store was closed, a
-    /// [`Shutdown`] has begun or they were too slow: each is told another time between these two, so that
-    /// they do not all come back at once. Held between [`Event::MIN_RETRY`] and
-    /// [`Event::MAX_RETRY`]. Default: 2 s to 6 s.
+    /// [`Shutdown`] has begun or they were too slow. Each is told another time between
+    /// these two, so that they do not all come back at once. Held between
+    /// [`Event::MIN_RETRY`] and [`Event::MAX_RETRY`]. Default: 2 s to 6 s.
     #[must_use]
     pub fn farewell(self, least: Duration, most: Duration) -> Self {
         let least = clamp(least);
