@@ -71,7 +71,7 @@ impl Timer {
                 None => self.sleep = Some(Box::pin(sleep_until(at))),
                 // It may fire too early, after something was sent, but never too late.
                 Some(sleep) if sleep.is_elapsed() || sleep.deadline() > at => {
-                    sleep.as_mut().reset(at)
+                    sleep.as_mut().reset(at);
                 }
                 Some(_) => {}
             }
