@@ -255,10 +255,7 @@ async fn streams_grow_between_four_fifths_of_their_age_and_all_of_it() {
     let mut ended = Vec::new();
     for second in 0..=101 {
         let open = readers.len();
-        readers.retain_mut(|reader| match reader.take() {
-            Poll::Pending => true,
-            Poll::Ready(_) => false,
-        });
+        readers.retain_mut(|reader| reader.take().is_pending());
         ended.extend(std::iter::repeat_n(second, open - readers.len()));
         tokio::time::sleep(SECOND).await;
     }
