@@ -34,7 +34,7 @@ use crate::error::{InvalidName, InvalidUtf8};
 /// let from_text: Event = format!("{} °C", 21).into();
 /// # assert_eq!((plain.data(), named.event_name().as_str(), from_text.data()), ("hello", "tick", "21 °C"));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[must_use = "an event does nothing until it is submitted"]
 pub struct Event {
     name: EventName,
@@ -126,9 +126,27 @@ impl Event {
         self.data
     }
 
-    /// What the event's size limit is compared with: the bytes of data and name.
+    /// What the event's size limit is compared with: the bytes of data and name, if
+    /// it was given one.
     pub(crate) fn size(&self) -> usize {
-        self.data.len() + self.name.as_str().len()
+        let name = match &self.name {
+            name if name.is_message() => 0,
+            name => name.as_str().len(),
+        };
+        self.data.len() + name
+    }
+}
+
+/// Shows the beginning of the data and its length: an event often ends in a log line.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: String = self.data.chars().take(64).collect();
+        f.debug_struct("Event")
+            .field("name", &self.name)
+            .field("retry", &self.retry)
+            .field("data", &shown)
+            .field("data_len", &self.data.len())
+            .finish()
     }
 }
 

@@ -174,12 +174,19 @@ impl Subscription {
         Poll::Ready(delivery)
     }
 
-    /// The position up to which everything has been taken, or told as a gap.
-    /// `None` for a subscription made of a stream.
+    /// The position up to which everything has been taken, or told as a gap: who
+    /// subscribes again after it misses nothing untold. `None` for a subscription made
+    /// of a stream, and for one that begins with the gap of an id that cannot be read
+    /// and has not told it yet.
     #[must_use]
     pub fn position(&self) -> Option<Position> {
         match &self.source {
-            Source::Log { log, cursor, .. } => Some(log.position(cursor)),
+            Source::Log { gap: Some(gap), .. } => gap.from,
+            Source::Log {
+                log,
+                cursor,
+                gap: None,
+            } => Some(log.position(cursor)),
             Source::Stream(_) => None,
         }
     }

@@ -170,10 +170,10 @@ impl Log {
         {
             return Ok(latest.id());
         }
-        if ring.counts_readers() && ring.is_full() {
+        if ring.counts_readers() && ring.is_full_for(&encoded) {
             // A stall that has run out makes room even if nobody awaits it.
             let evicted = ring.evict(now);
-            if ring.is_full() {
+            if ring.is_full_for(&encoded) {
                 drop(ring);
                 drop(evicted);
                 return Err(SubmitError::Full(event));

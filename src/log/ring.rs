@@ -146,10 +146,11 @@ impl Ring {
         self.slots.len() > self.retention.events || self.bytes > self.retention.bytes
     }
 
-    /// Whether not even the room for those who wait is left.
-    pub(crate) fn is_full(&self) -> bool {
+    /// Whether an event would not even fit into the room for those who wait: as much
+    /// again as the retention.
+    pub(crate) fn is_full_for(&self, event: &Encoded) -> bool {
         self.slots.len() >= self.retention.events.saturating_mul(2)
-            || self.bytes >= self.retention.bytes.saturating_mul(2)
+            || self.bytes.saturating_add(weight(event)) > self.retention.bytes.saturating_mul(2)
     }
 
     pub(crate) fn close(&mut self) {
@@ -330,7 +331,7 @@ mod tests {
         for _ in 0..4 {
             assert_eq!(push(&mut ring, "x", now), 0);
         }
-        assert!(ring.is_over() && ring.is_full());
+        assert!(ring.is_over() && ring.is_full_for(&encode(&Event::new("x"))));
         ring.leave(1);
         ring.enter(3);
         assert!(!ring.evict(now).is_empty());

@@ -53,7 +53,9 @@ pub enum OnGap {
     Tell,
     /// Its stream ends, and its return is answered `204`, after which a browser
     /// does not come back: for clients that do not listen for `gap` and must not
-    /// go on as if nothing had happened.
+    /// go on as if nothing had happened. With a store of your own that makes its
+    /// subscriptions of streams, a gap is only found on the way, so the return is
+    /// answered with a stream that ends again.
     Stop,
 }
 

@@ -1,0 +1,92 @@
+//! What a submit allocates: the same however many wait for it.
+
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+
+use allocation_counter::measure;
+use tornadose::{DataStore, Event, EventName, QueueStore, Retention, Start, Store, Subscription};
+
+struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// Reads until there is nothing more, and leaves `waker` behind.
+fn park(subscription: &mut Subscription, waker: &Waker) {
+    while subscription
+        .poll_recv(&mut Context::from_waker(waker))
+        .is_ready()
+    {}
+}
+
+fn event() -> Event {
+    Event::new("21.5").name(EventName::from_static("temperature"))
+}
+
+/// How often a submit allocates while so many wait for it, each time again.
+fn allocations(store: &dyn Store, waiting: usize) -> u64 {
+    let waker = Waker::from(Arc::new(Nobody));
+    let mut subscriptions: Vec<_> = (0..waiting)
+        .map(|_| store.subscribe(Start::Live.into()))
+        .collect();
+    let mut submit = || {
+        subscriptions
+            .iter_mut()
+            .for_each(|subscription| park(subscription, &waker));
+        let event = event();
+        measure(|| {
+            store.submit(event).expect("taken");
+        })
+        .count_total
+    };
+    // Lists grow until they fit; after that nothing does.
+    (0..100).for_each(|_| {
+        submit();
+    });
+    let first = submit();
+    assert!((0..100).all(|_| submit() == first), "always the same");
+    first
+}
+
+#[test]
+fn the_number_of_allocations_of_a_submit_does_not_depend_on_who_waits() {
+    let queue = || {
+        QueueStore::builder()
+            .retention(Retention::new().events(16))
+            .build()
+    };
+    for (name, counts) in [
+        (
+            "QueueStore",
+            [0, 1, 1000].map(|waiting| allocations(&queue(), waiting)),
+        ),
+        (
+            "DataStore",
+            [0, 1, 1000].map(|waiting| allocations(&DataStore::new(), waiting)),
+        ),
+    ] {
+        let [none, one, thousand] = counts;
+        println!("{name}: {one} allocations for each submit");
+        assert_eq!((none, thousand), (one, one), "{name}");
+        assert!(one <= 2, "{name}: {one}");
+    }
+}
+
+#[test]
+fn a_reader_that_keeps_up_allocates_nothing() {
+    let store = QueueStore::builder()
+        .retention(Retention::new().events(16))
+        .build();
+    let waker = Waker::from(Arc::new(Nobody));
+    let mut subscription = store.subscribe(Start::Live);
+    let mut read = || {
+        park(&mut subscription, &waker);
+        store.submit(event()).expect("taken");
+        measure(|| park(&mut subscription, &waker)).count_total
+    };
+    (0..100).for_each(|_| {
+        read();
+    });
+    assert!((0..100).all(|_| read() == 0));
+}

@@ -1,0 +1,132 @@
+//! What every public type is by itself: who may take it to another thread, share it,
+//! move it while it is polled, and keep it over a panic.
+
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+use tornadose::{
+    DataStore, DataStoreBuilder, Delivery, End, Entry, Event, EventBody, EventName, EventSource,
+    Gap, GapReason, InvalidName, InvalidPosition, InvalidUtf8, LastEventId, OnGap, Overflow,
+    Position, QueueStore, QueueStoreBuilder, Retention, Shutdown, Start, Store, SubmitError,
+    Submitted, Subscribe, Subscription,
+};
+
+trait Otherwise {
+    const IS: bool = false;
+}
+
+impl<T: ?Sized> Otherwise for T {}
+
+/// Whether a type is of a trait, as a constant: what is said of a type itself comes
+/// before what a trait says of all types.
+macro_rules! is {
+    ($type:ty: $bound:ident) => {{
+        struct Type<T: ?Sized>(PhantomData<T>);
+        impl<T: ?Sized + $bound> Type<T> {
+            #[allow(dead_code, reason = "`Otherwise` answers where this does not")]
+            const IS: bool = true;
+        }
+        <Type<$type>>::IS
+    }};
+}
+
+const YES: bool = true;
+const NO: bool = false;
+
+fn is_debug<T: Debug>() {}
+
+macro_rules! table {
+    ($($type:ident: $send:ident $sync:ident $unpin:ident $unwind:ident,)+) => {$(
+        is_debug::<$type>();
+        let is = [
+            is!($type: Send),
+            is!($type: Sync),
+            is!($type: Unpin),
+            is!($type: UnwindSafe) && is!($type: RefUnwindSafe),
+        ];
+        assert_eq!(is, [$send, $sync, $unpin, $unwind], stringify!($type));
+    )+};
+}
+
+#[test]
+fn every_type_is_what_it_says() {
+    #[rustfmt::skip]
+    table! {
+        //                 Send Sync Unpin UnwindSafe
+        DataStore:         YES  YES  YES   YES,
+        DataStoreBuilder:  YES  YES  YES   YES,
+        Delivery:          YES  YES  YES   YES,
+        End:               YES  YES  YES   YES,
+        Entry:             YES  YES  YES   YES,
+        Event:             YES  YES  YES   YES,
+        EventBody:         YES  YES  YES   NO,
+        EventName:         YES  YES  YES   YES,
+        EventSource:       YES  YES  YES   NO,
+        Gap:               YES  YES  YES   YES,
+        GapReason:         YES  YES  YES   YES,
+        InvalidName:       YES  YES  YES   YES,
+        InvalidPosition:   YES  YES  YES   YES,
+        InvalidUtf8:       YES  YES  YES   YES,
+        LastEventId:       YES  YES  YES   YES,
+        OnGap:             YES  YES  YES   YES,
+        Overflow:          YES  YES  YES   YES,
+        Position:          YES  YES  YES   YES,
+        QueueStore:        YES  YES  YES   YES,
+        QueueStoreBuilder: YES  YES  YES   YES,
+        Retention:         YES  YES  YES   YES,
+        Shutdown:          YES  YES  YES   YES,
+        Start:             YES  YES  YES   YES,
+        SubmitError:       YES  YES  YES   YES,
+        Submitted:         YES  YES  YES   NO,
+        Subscribe:         YES  YES  YES   YES,
+        Subscription:      YES  YES  YES   YES,
+    }
+}
+
+#[test]
+fn the_table_can_tell_no_from_yes() {
+    assert_eq!(
+        [
+            is!(std::rc::Rc<u8>: Send),
+            is!(std::cell::Cell<u8>: Sync),
+            is!(u8: Send)
+        ],
+        [NO, NO, YES]
+    );
+}
+
+#[test]
+fn a_store_behind_a_pointer_can_be_shared() {
+    assert_eq!([is!(dyn Store: Send), is!(dyn Store: Sync)], [YES, YES]);
+    assert_eq!(
+        [
+            is!(Box<dyn Store>: Store),
+            is!(std::sync::Arc<dyn Store>: Store)
+        ],
+        [YES, YES]
+    );
+}
+
+fn is_error<T: std::error::Error + Send + Sync + 'static>() {}
+
+#[test]
+fn every_error_fits_wherever_errors_are_carried() {
+    is_error::<InvalidName>();
+    is_error::<InvalidPosition>();
+    is_error::<InvalidUtf8>();
+    is_error::<SubmitError>();
+    #[cfg(feature = "json")]
+    is_error::<tornadose::JsonError>();
+}
+
+fn is_send<T: Send>(_: T) {}
+
+#[tokio::test]
+async fn every_future_can_be_spawned() {
+    let store = QueueStore::new();
+    let mut subscription = store.subscribe(Start::Live);
+    is_send(subscription.recv());
+    is_send(store.submit("x").expect("taken"));
+    is_send(Shutdown::new().begun());
+}

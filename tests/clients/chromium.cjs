@@ -1,0 +1,53 @@
+// Opens a page in Chromium and prints what it reports, one line of JSON each, as
+// `follow.cjs` says. The page subscribes by itself, unless it is a demo's: then the
+// script of our page is run in it, and each text that its `#value` shows is printed as
+// {"shown": text}, too.
+//
+//   chromium.cjs PROGRAM URL [demo]
+"use strict";
+
+const { readFileSync } = require("node:fs");
+const { chromium } = require("playwright-core");
+const { endWithStdin, print } = require("./follow.cjs");
+
+const [, , executablePath, url, demo] = process.argv;
+
+async function main() {
+  const browser = await chromium.launch({
+    executablePath,
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+  endWithStdin(() => browser.close());
+  print({ client: "Chromium", version: browser.version() });
+
+  const page = await browser.newPage();
+  page.on("pageerror", (error) => console.error(`page: ${error}`));
+  await page.exposeFunction("report", print);
+  await page.goto(url);
+  if (demo) {
+    await page.evaluate(() => {
+      const value = document.querySelector("#value");
+      const show = () => report({ shown: value.textContent });
+      new MutationObserver(show).observe(value, {
+        characterData: true,
+        childList: true,
+        subtree: true,
+      });
+      show();
+    });
+    await page.evaluate(readFileSync(`${__dirname}/page.js`, "utf8"));
+  }
+}
+
+main().catch((error) => {
+  console.error(error);
+  process.exit(1);
+});
