@@ -69,6 +69,11 @@ pub enum InvalidName {
 #[error("not an event id")]
 pub struct InvalidPosition;
 
+/// A text is not an origin as browsers write it, so no page could ever match it.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("an origin is a scheme, a host and perhaps a port, in lower case and without a path")]
+pub struct InvalidOrigin;
+
 /// Bytes that were to be an event's data are not UTF-8.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("event data must be UTF-8")]

@@ -125,13 +125,16 @@ mod wire;
 pub use crate::entry::Entry;
 #[cfg(feature = "json")]
 pub use crate::error::JsonError;
-pub use crate::error::{InvalidName, InvalidPosition, InvalidUtf8, SubmitError};
+pub use crate::error::{InvalidName, InvalidOrigin, InvalidPosition, InvalidUtf8, SubmitError};
 pub use crate::event::{Event, EventName};
 pub use crate::gap::{Gap, GapReason};
 pub use crate::log::{End, LastEventId, Overflow, Retention, Start, Submitted};
 pub use crate::position::Position;
 pub use crate::store::{DataStore, DataStoreBuilder, QueueStore, QueueStoreBuilder, Store};
-pub use crate::subscriber::{EventBody, EventSource, OnGap, Shutdown, Subscriber};
+pub use crate::subscriber::{
+    Awaited, Cors, EventBody, EventSource, Head, Now, OnGap, Overload, Permit, Refusal, Shutdown,
+    Subscriber, When,
+};
 pub use crate::subscription::{Delivery, Subscribe, Subscription};
 
 /// The project's own texts, tested with the crate.

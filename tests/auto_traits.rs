@@ -6,10 +6,10 @@ use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use tornadose::{
-    DataStore, DataStoreBuilder, Delivery, End, Entry, Event, EventBody, EventName, EventSource,
-    Gap, GapReason, InvalidName, InvalidPosition, InvalidUtf8, LastEventId, OnGap, Overflow,
-    Position, QueueStore, QueueStoreBuilder, Retention, Shutdown, Start, Store, SubmitError,
-    Submitted, Subscribe, Subscription,
+    Awaited, Cors, DataStore, DataStoreBuilder, Delivery, End, Entry, Event, EventBody, EventName,
+    EventSource, Gap, GapReason, Head, InvalidName, InvalidOrigin, InvalidPosition, InvalidUtf8,
+    LastEventId, Now, OnGap, Overflow, Overload, Permit, Position, QueueStore, QueueStoreBuilder,
+    Refusal, Retention, Shutdown, Start, Store, SubmitError, Submitted, Subscribe, Subscription,
 };
 
 trait Otherwise {
@@ -35,6 +35,9 @@ const YES: bool = true;
 const NO: bool = false;
 
 fn is_debug<T: Debug>() {}
+
+type Awaiting = EventSource<Awaited>;
+type RequestHead = Head<'static>;
 
 macro_rules! table {
     ($($type:ident: $send:ident $sync:ident $unpin:ident $unwind:ident,)+) => {$(
@@ -63,9 +66,18 @@ fn every_type_is_what_it_says() {
         EventBody:         YES  YES  YES   NO,
         EventName:         YES  YES  YES   YES,
         EventSource:       YES  YES  YES   NO,
+        Awaiting:          YES  YES  YES   NO,
+        Awaited:           YES  YES  YES   YES,
+        Cors:              YES  YES  YES   YES,
         Gap:               YES  YES  YES   YES,
         GapReason:         YES  YES  YES   YES,
         InvalidName:       YES  YES  YES   YES,
+        InvalidOrigin:     YES  YES  YES   YES,
+        Now:               YES  YES  YES   YES,
+        Overload:          YES  YES  YES   YES,
+        Permit:            YES  YES  YES   NO,
+        Refusal:           YES  YES  YES   YES,
+        RequestHead:       YES  YES  YES   NO,
         InvalidPosition:   YES  YES  YES   YES,
         InvalidUtf8:       YES  YES  YES   YES,
         LastEventId:       YES  YES  YES   YES,
@@ -113,6 +125,7 @@ fn is_error<T: std::error::Error + Send + Sync + 'static>() {}
 #[test]
 fn every_error_fits_wherever_errors_are_carried() {
     is_error::<InvalidName>();
+    is_error::<InvalidOrigin>();
     is_error::<InvalidPosition>();
     is_error::<InvalidUtf8>();
     is_error::<SubmitError>();

@@ -1,18 +1,17 @@
 //! hyper 1: an [`EventSource`] is what `serve_connection` takes.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
 
 use http::{Request, Response};
 
-use crate::subscriber::{EventBody, EventSource};
+use crate::subscriber::{EventBody, EventSource, When};
 
-impl<B> hyper::service::Service<Request<B>> for EventSource {
+impl<W: When, B> hyper::service::Service<Request<B>> for EventSource<W> {
     type Response = Response<EventBody>;
     type Error = Infallible;
-    type Future = Ready<Result<Response<EventBody>, Infallible>>;
+    type Future = W::Answer;
 
-    fn call(&self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.respond(&request)))
+    fn call(&self, request: Request<B>) -> W::Answer {
+        W::answer(self, &request)
     }
 }

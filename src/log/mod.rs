@@ -42,9 +42,10 @@ pub use self::retention::{Overflow, Retention};
 pub(crate) use self::signal::{Gauge, Latch, Watch};
 pub use self::start::{LastEventId, Start};
 pub use self::submitted::Submitted;
+pub(crate) use self::sync::Mutex;
 
 use self::ring::{Evicted, Ring};
-use self::sync::{Mutex, RwLock};
+use self::sync::RwLock;
 use self::waiters::{Ticket, Waiters};
 use crate::entry::Entry;
 use crate::error::SubmitError;

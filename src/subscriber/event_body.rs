@@ -10,8 +10,9 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
 
-use super::keep_alive::KeepAlive;
 use super::shutdown::Notice;
+use super::streams::Admitted;
+use super::timer::{Due, Timer};
 use crate::subscription::{Chunk, Subscription};
 use crate::wire::sse;
 
@@ -32,7 +33,14 @@ use crate::wire::sse;
 /// without time (`#[tokio::main]` and `enable_all` build it with time), unless the
 /// stream is [without keep-alive](crate::EventSource::without_keep_alive).
 pub struct EventBody {
-    stream: Option<Box<Open>>,
+    /// Boxed, because servers move bodies about.
+    stream: Option<Box<Stage>>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "boxed as a whole")]
+enum Stage {
+    Open(Open),
+    Once(Bytes),
 }
 
 /// What happens to a client that has missed events.
@@ -51,18 +59,19 @@ pub enum OnGap {
     Stop,
 }
 
-struct Open {
-    subscription: Subscription,
-    state: State,
-    keep_alive: KeepAlive,
-    shutdown: Option<Notice>,
-    on_gap: OnGap,
+pub(crate) struct Open {
+    pub(crate) subscription: Subscription,
+    pub(crate) state: State,
+    pub(crate) timer: Timer,
+    pub(crate) shutdown: Option<Notice>,
+    pub(crate) admitted: Admitted,
+    pub(crate) on_gap: OnGap,
     /// Told at the end, so that not all clients come back at once.
-    farewell: Duration,
+    pub(crate) farewell: Duration,
 }
 
 #[derive(Debug)]
-enum State {
+pub(crate) enum State {
     Opening(Bytes),
     Streaming,
     /// A shutdown has begun; what there was by then is still sent.
@@ -75,32 +84,30 @@ impl EventBody {
         Self { stream: None }
     }
 
-    pub(crate) fn open(
-        subscription: Subscription,
-        preamble: Bytes,
-        keep_alive: Option<Duration>,
-        shutdown: Option<Notice>,
-        on_gap: OnGap,
-        farewell: Duration,
-    ) -> Self {
+    pub(crate) fn open(open: Open) -> Self {
         Self {
-            stream: Some(Box::new(Open {
-                subscription,
-                state: State::Opening(preamble),
-                keep_alive: KeepAlive::new(keep_alive),
-                shutdown,
-                on_gap,
-                farewell,
-            })),
+            stream: Some(Box::new(Stage::Open(open))),
+        }
+    }
+
+    /// These bytes and the end.
+    pub(crate) fn once(bytes: Bytes) -> Self {
+        Self {
+            stream: Some(Box::new(Stage::Once(bytes))),
         }
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let Some(open) = &mut self.stream else {
-            return Poll::Ready(None);
+        let (bytes, last) = match self.stream.as_deref_mut() {
+            None => return Poll::Ready(None),
+            Some(Stage::Once(bytes)) => (Some(std::mem::take(bytes)), true),
+            Some(Stage::Open(open)) => {
+                let bytes = std::task::ready!(open.poll_bytes(cx));
+                let last = bytes.is_none() || matches!(open.state, State::Closing);
+                (bytes, last)
+            }
         };
-        let bytes = std::task::ready!(open.poll_bytes(cx));
-        if bytes.is_none() || matches!(open.state, State::Closing) {
+        if last {
             // What was subscribed is let go of now, not when the connection ends.
             self.stream = None;
         }
@@ -125,6 +132,10 @@ impl Open {
             State::Draining => {}
             State::Closing => return Poll::Ready(None),
         }
+        // Who is no longer permitted gets nothing more, whatever is waiting for it.
+        if self.admitted.is_revoked() || self.timer.is_over() {
+            return self.close();
+        }
         loop {
             return match self.subscription.poll_chunk(cx) {
                 Poll::Ready(Some(Chunk::Gap(_))) if self.on_gap == OnGap::Stop => {
@@ -133,11 +144,11 @@ impl Open {
                     Poll::Ready(None)
                 }
                 Poll::Ready(Some(Chunk::Events(bytes) | Chunk::Gap(bytes))) => {
-                    self.keep_alive.sent();
+                    self.timer.sent();
                     Poll::Ready(Some(bytes))
                 }
                 Poll::Ready(None) => self.close(),
-                // Woken by the subscription, by the shutdown or by the timer.
+                // Woken by the subscription, the shutdown, a revocation or the timer.
                 Poll::Pending => {
                     if let Some(shutdown) = &mut self.shutdown
                         && shutdown.poll_begun(cx).is_ready()
@@ -145,7 +156,14 @@ impl Open {
                         self.drain();
                         continue;
                     }
-                    self.keep_alive.poll_due(cx).map(|()| Some(sse::COMMENT))
+                    if self.admitted.poll_revoked(cx).is_ready() {
+                        return self.close();
+                    }
+                    match self.timer.poll_due(cx) {
+                        Poll::Ready(Due::KeepAlive) => Poll::Ready(Some(sse::COMMENT)),
+                        Poll::Ready(Due::Deadline) => self.close(),
+                        Poll::Pending => Poll::Pending,
+                    }
                 }
             };
         }
@@ -198,11 +216,12 @@ impl Stream for EventBody {
 
 impl fmt::Debug for EventBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let subscription = match self.stream.as_deref() {
+            Some(Stage::Open(open)) => Some(&open.subscription),
+            Some(Stage::Once(_)) | None => None,
+        };
         f.debug_struct("EventBody")
-            .field(
-                "subscription",
-                &self.stream.as_ref().map(|open| &open.subscription),
-            )
+            .field("subscription", &subscription)
             .finish_non_exhaustive()
     }
 }

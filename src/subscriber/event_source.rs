@@ -7,8 +7,13 @@
 //! | `GET` | `200` and the stream |
 //! | `GET` with a `Last-Event-ID` | the same, after that event; a gap stands first if something is missing |
 //! | `GET` that would begin with a gap, with [`OnGap::Stop`] | `204`: a browser does not come back |
+//! | `GET` that the [permission hook](EventSource::permit) refuses | its [`Refusal`] |
+//! | `GET` beyond a [limit](EventSource::max_streams) | what [`Overload`] says |
 //! | `HEAD` | the head of the `GET`, and no subscription |
-//! | anything else | `405` with `allow: GET, HEAD`, and no subscription |
+//! | `OPTIONS` of a browser that asks first, with [`Cors`] | `204` and what is allowed |
+//! | anything else | `405` with `allow`, and no subscription |
+//!
+//! Whatever is not answered with a stream registers nothing.
 //!
 //! # The head
 //!
@@ -20,7 +25,9 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::future::{Ready, ready};
+use std::future::{Future, Ready, ready};
+use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -28,8 +35,13 @@ use std::time::Duration;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
-use super::event_body::{EventBody, OnGap};
+use super::cors::Cors;
+use super::event_body::{EventBody, OnGap, Open, State};
+use super::head::Head;
+use super::permit::{Answer, Permit, PermitAsync, PermitNow, Refusal};
 use super::shutdown::Shutdown;
+use super::streams::{Limits, Streams};
+use super::timer::Timer;
 use crate::event::Event;
 use crate::log::{LastEventId, Start};
 use crate::store::Store;
@@ -58,22 +70,52 @@ use crate::wire::sse;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// The type parameter says whether a permission hook has to wait for somebody:
+/// [`Now`], or [`Awaited`] after [`permit_async`](EventSource::permit_async).
+///
 /// A cheap handle: clone it as often as you like. The settings are made before;
 /// setting one on a clone leaves the others as they are.
-#[derive(Clone)]
-pub struct EventSource {
+pub struct EventSource<W: When = Now> {
     store: Arc<dyn Store>,
     config: Arc<Config>,
+    streams: Arc<Streams>,
+    when: PhantomData<fn() -> W>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Config {
     start: Start,
     on_gap: OnGap,
     keep_alive: Option<Duration>,
     retry: Option<Duration>,
     farewell: (Duration, Duration),
+    max_age: Option<Duration>,
     shutdown: Option<Shutdown>,
+    hook: Hook,
+    cors: Option<Cors>,
+    limits: Limits,
+    overload: Overload,
+}
+
+#[derive(Clone)]
+enum Hook {
+    Open,
+    Now(PermitNow),
+    Async(PermitAsync),
+}
+
+/// What a client gets when there are too many streams already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overload {
+    /// `200`, a jittered `retry:` and the end: a browser comes back in a while. The
+    /// default, because every other status closes a browser's `EventSource` for ever.
+    #[default]
+    Later,
+    /// `503`: a browser does not come back by itself.
+    Unavailable,
+    /// `204`: a browser does not come back.
+    Stop,
 }
 
 impl EventSource {
@@ -90,11 +132,150 @@ impl EventSource {
                 keep_alive: Some(Duration::from_secs(15)),
                 retry: None,
                 farewell: (Duration::from_secs(2), Duration::from_secs(6)),
+                max_age: None,
                 shutdown: None,
+                hook: Hook::Open,
+                cors: None,
+                limits: Limits {
+                    total: usize::MAX,
+                    per_key: usize::MAX,
+                },
+                overload: Overload::Later,
             }),
+            streams: Streams::new(),
+            when: PhantomData,
         }
     }
 
+    /// Asks this hook before every stream: what may be subscribed, by whom, until
+    /// when, or why not. Default: everybody, for ever. Called for `GET` and `HEAD`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tornadose::{EventSource, Permit, QueueStore, Refusal};
+    ///
+    /// let events = EventSource::new(QueueStore::new()).permit(|request| {
+    ///     match request.header("authorization") {
+    ///         None => Err(Refusal::UNAUTHORIZED),
+    ///         Some("Bearer 7") => Ok(Permit::new().key("user 7").expires_in(Duration::from_secs(3600))),
+    ///         Some(_) => Err(Refusal::FORBIDDEN),
+    ///     }
+    /// });
+    /// ```
+    #[must_use]
+    pub fn permit(
+        self,
+        hook: impl Fn(&Head<'_>) -> Result<Permit, Refusal> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|config| config.hook = Hook::Now(Arc::new(hook)))
+    }
+
+    /// Asks this hook before every stream, as [`permit`](Self::permit) does, and waits
+    /// for its answer. What it needs of the request it takes before it waits.
+    ///
+    /// ```
+    /// use tornadose::{EventSource, Permit, QueueStore, Refusal};
+    /// # async fn user_of(session: Option<String>) -> Option<String> { session }
+    ///
+    /// let events = EventSource::new(QueueStore::new()).permit_async(|request| {
+    ///     let session = request.header("x-session").map(str::to_owned);
+    ///     async move {
+    ///         let user = user_of(session).await.ok_or(Refusal::UNAUTHORIZED)?;
+    ///         Ok(Permit::new().key(user))
+    ///     }
+    /// });
+    /// ```
+    #[must_use]
+    pub fn permit_async<F>(
+        self,
+        hook: impl Fn(&Head<'_>) -> F + Send + Sync + 'static,
+    ) -> EventSource<Awaited>
+    where
+        F: Future<Output = Result<Permit, Refusal>> + Send + 'static,
+    {
+        let hook: PermitAsync = Arc::new(move |head| Box::pin(hook(head)));
+        let source = self.with(|config| config.hook = Hook::Async(hook));
+        EventSource {
+            store: source.store,
+            config: source.config,
+            streams: source.streams,
+            when: PhantomData,
+        }
+    }
+
+    /// Answers a request. Does not wait, needs no runtime, and registers nothing
+    /// unless it answers with a stream.
+    pub fn respond<B>(&self, request: &Request<B>) -> Response<EventBody> {
+        let head = Head::of(request);
+        match self.ask(head) {
+            Ok(asked) => self.answer(&asked, self.permitted(head)),
+            Err(answered) => *answered,
+        }
+    }
+
+    /// The stream for a client that has the event of this id, wherever the id came
+    /// from. Asks no hook; limits hold.
+    pub fn stream(&self, last_event_id: Option<LastEventId>) -> Response<EventBody> {
+        let asked = Asked {
+            head_only: false,
+            last_event_id,
+            headers: HeaderMap::new(),
+        };
+        self.answer(&asked, Ok(Permit::new()))
+    }
+
+    fn permitted(&self, head: Head<'_>) -> Result<Permit, Refusal> {
+        match &self.config.hook {
+            Hook::Open => Ok(Permit::new()),
+            Hook::Now(hook) => hook(&head),
+            // `Awaited` in the type; nothing is granted that was not asked for.
+            Hook::Async(_) => Err(Refusal::FORBIDDEN),
+        }
+    }
+}
+
+impl EventSource<Awaited> {
+    /// Answers a request, once the hook has. Needs no runtime, and registers nothing
+    /// unless it answers with a stream.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the hook's, and nothing is registered.
+    pub fn respond<B>(
+        &self,
+        request: &Request<B>,
+    ) -> impl Future<Output = Response<EventBody>> + Send + use<B> {
+        let asked = self.asking(Head::of(request));
+        let source = self.clone();
+        async move {
+            match asked {
+                Ok((asked, permitted)) => source.answer(&asked, permitted.await),
+                Err(answered) => *answered,
+            }
+        }
+    }
+
+    #[expect(clippy::type_complexity, reason = "used twice, right here")]
+    fn asking(
+        &self,
+        head: Head<'_>,
+    ) -> Result<
+        (
+            Asked,
+            Pin<Box<dyn Future<Output = Result<Permit, Refusal>> + Send>>,
+        ),
+        Box<Response<EventBody>>,
+    > {
+        let asked = self.ask(head)?;
+        let permitted = match &self.config.hook {
+            Hook::Async(hook) => hook(&head),
+            Hook::Now(_) | Hook::Open => Box::pin(ready(Err(Refusal::FORBIDDEN))),
+        };
+        Ok((asked, permitted))
+    }
+}
+
+impl<W: When> EventSource<W> {
     /// Where a client begins that brings no id, or one that cannot be judged.
     /// Default: [`Start::Live`]. A [`DataStore`](crate::DataStore) always begins
     /// with its current value.
@@ -110,8 +291,8 @@ impl EventSource {
     }
 
     /// How long a stream may be quiet before it sends a comment; at least a
-    /// millisecond, at most a day. Default: 15 s, which WHATWG HTML, 9.2.7 advises; idle time-outs
-    /// of proxies begin at some 30 s.
+    /// millisecond, at most a day. Default: 15 s, which WHATWG HTML, 9.2.7 advises;
+    /// idle time-outs of proxies begin at some 30 s.
     ///
     /// Cost: a timer for each stream and three bytes for each comment.
     #[must_use]
@@ -135,15 +316,22 @@ impl EventSource {
         self.with(|config| config.retry = Some(clamp(retry)))
     }
 
-    /// How long clients wait that we send away, because the store was closed, a
-    /// [`Shutdown`] has begun or they were too slow. Each is told another time between
-    /// these two, so that they do not all come back at once. Held between
-    /// [`Event::MIN_RETRY`] and [`Event::MAX_RETRY`]. Default: 2 s to 6 s.
+    /// How long clients wait that we send away: because the store was closed, a
+    /// [`Shutdown`] has begun, the time is up, they were too slow or there are too many.
+    /// Each is told another time between these two, so that they do not all come back at once.
+    /// Held between [`Event::MIN_RETRY`] and [`Event::MAX_RETRY`]. Default: 2 s to 6 s.
     #[must_use]
     pub fn farewell(self, least: Duration, most: Duration) -> Self {
         let least = clamp(least);
         let most = clamp(most).max(least);
         self.with(|config| config.farewell = (least, most))
+    }
+
+    /// How old a stream may grow: each ends at between 80 % and 100 % of this and its
+    /// client comes back, so that load moves to new servers. Default: no limit.
+    #[must_use]
+    pub fn max_age(self, age: Duration) -> Self {
+        self.with(|config| config.max_age = Some(age))
     }
 
     /// Ends the streams when this shutdown begins. Default: none.
@@ -152,41 +340,122 @@ impl EventSource {
         self.with(|config| config.shutdown = Some(shutdown.clone()))
     }
 
-    /// Answers a request. Does not wait, needs no runtime, and registers nothing
-    /// unless it answers with a stream.
-    pub fn respond<B>(&self, request: &Request<B>) -> Response<EventBody> {
-        match *request.method() {
-            Method::GET => self.stream(last_event_id(request.headers())),
-            Method::HEAD => head(EventBody::empty()),
+    /// Lets pages of other origins read the streams. Default: no headers, which means
+    /// only pages of the same origin.
+    #[must_use]
+    pub fn cors(self, cors: Cors) -> Self {
+        self.with(|config| config.cors = Some(cors))
+    }
+
+    /// How many streams may be open at once, of this handler and its clones. Default:
+    /// no limit. What a client gets beyond it is [`overload`](Self::overload)'s.
+    #[must_use]
+    pub fn max_streams(self, streams: usize) -> Self {
+        self.with(|config| config.limits.total = streams)
+    }
+
+    /// How many streams one [key](Permit::key) may have open at once. Default: no
+    /// limit.
+    #[must_use]
+    pub fn max_streams_per_key(self, streams: usize) -> Self {
+        self.with(|config| config.limits.per_key = streams)
+    }
+
+    /// What a client gets beyond a limit. Default: [`Overload::Later`].
+    #[must_use]
+    pub fn overload(self, overload: Overload) -> Self {
+        self.with(|config| config.overload = overload)
+    }
+
+    /// How many streams are open now, of this handler and its clones.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.streams.count()
+    }
+
+    /// Ends the streams that were permitted under this [key](Permit::key), at once:
+    /// they send nothing more but their `retry:`. Returns how many. Who comes back
+    /// asks the hook again.
+    pub fn revoke(&self, key: &str) -> usize {
+        self.streams.revoke(key)
+    }
+
+    /// What can be said before the hook is asked.
+    fn ask(&self, head: Head<'_>) -> Result<Asked, Box<Response<EventBody>>> {
+        let cors = self.config.cors.as_ref();
+        let headers = cors.map_or_else(HeaderMap::new, |cors| cors.headers(head));
+        match *head.method() {
+            Method::GET | Method::HEAD => Ok(Asked {
+                head_only: *head.method() == Method::HEAD,
+                last_event_id: head.last_event_id(),
+                headers,
+            }),
             _ => {
-                let mut response = status(StatusCode::METHOD_NOT_ALLOWED);
-                let allow = HeaderValue::from_static("GET, HEAD");
-                response.headers_mut().insert(ALLOW, allow);
+                let mut response = match cors {
+                    Some(cors) if Cors::is_preflight(head) => {
+                        with(status(StatusCode::NO_CONTENT), &cors.preflight(head))
+                    }
+                    _ => with(status(StatusCode::METHOD_NOT_ALLOWED), &headers),
+                };
+                let allow = match cors {
+                    Some(_) => "GET, HEAD, OPTIONS",
+                    None => "GET, HEAD",
+                };
                 response
+                    .headers_mut()
+                    .insert(ALLOW, HeaderValue::from_static(allow));
+                Err(Box::new(response))
             }
         }
     }
 
-    /// The answer to a client that has the event of this id, wherever the id came
-    /// from: for servers whose requests are not [`http::Request`]s.
-    pub fn stream(&self, last_event_id: Option<LastEventId>) -> Response<EventBody> {
+    fn answer(&self, asked: &Asked, permitted: Result<Permit, Refusal>) -> Response<EventBody> {
+        let response = match permitted {
+            Ok(_) if asked.head_only => head(EventBody::empty()),
+            Ok(permit) => self.open(asked.last_event_id, permit),
+            Err(Refusal(Answer::Status(code))) => status(code),
+            Err(Refusal(Answer::Later)) => self.later(),
+        };
+        with(response, &asked.headers)
+    }
+
+    fn open(&self, last_event_id: Option<LastEventId>, permit: Permit) -> Response<EventBody> {
         let config = &*self.config;
-        let subscription = self.store.subscribe(Subscribe {
-            start: config.start,
+        let Some(admitted) = self.streams.admit(permit.key, config.limits) else {
+            return match config.overload {
+                Overload::Later => self.later(),
+                Overload::Unavailable => status(StatusCode::SERVICE_UNAVAILABLE),
+                Overload::Stop => status(StatusCode::NO_CONTENT),
+            };
+        };
+        let store = permit.store.as_ref().unwrap_or(&self.store);
+        let subscription = store.subscribe(Subscribe {
+            start: permit.start.unwrap_or(config.start),
             last_event_id,
         });
         if config.on_gap == OnGap::Stop && subscription.first_gap().is_some() {
             return status(StatusCode::NO_CONTENT);
         }
-        let preamble = sse::preamble(config.retry, subscription.bookmark());
-        head(EventBody::open(
+        let max_age = config.max_age.map(|age| between((age.mul_f64(0.8), age)));
+        let lifetime = match (permit.expires_in, max_age) {
+            (Some(expires), Some(max_age)) => Some(expires.min(max_age)),
+            (expires, max_age) => expires.or(max_age),
+        };
+        head(EventBody::open(Open {
+            state: State::Opening(sse::preamble(config.retry, subscription.bookmark())),
             subscription,
-            preamble,
-            config.keep_alive,
-            config.shutdown.as_ref().map(Shutdown::notice),
-            config.on_gap,
-            between(config.farewell),
-        ))
+            timer: Timer::new(config.keep_alive, lifetime),
+            shutdown: config.shutdown.as_ref().map(Shutdown::notice),
+            admitted,
+            on_gap: config.on_gap,
+            farewell: between(config.farewell),
+        }))
+    }
+
+    /// A stream that says when to come back.
+    fn later(&self) -> Response<EventBody> {
+        let farewell = sse::farewell(between(self.config.farewell));
+        head(EventBody::once([sse::COMMENT, farewell].concat().into()))
     }
 
     fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
@@ -195,29 +464,94 @@ impl EventSource {
     }
 }
 
-impl<B> tower_service::Service<Request<B>> for EventSource {
+/// A request to which the hook's answer is still missing.
+struct Asked {
+    head_only: bool,
+    last_event_id: Option<LastEventId>,
+    /// What every answer to it carries.
+    headers: HeaderMap,
+}
+
+impl<W: When> Clone for EventSource<W> {
+    fn clone(&self) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            config: Arc::clone(&self.config),
+            streams: Arc::clone(&self.streams),
+            when: PhantomData,
+        }
+    }
+}
+
+impl<W: When> fmt::Debug for EventSource<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventSource")
+            .field("streams", &self.streams())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether an [`EventSource`] answers at once or after a hook that waits: [`Now`] or
+/// [`Awaited`]. Sealed.
+pub trait When: sealed::Sealed + Sized + Send + Sync + 'static {
+    /// The answer to come.
+    type Answer: Future<Output = Result<Response<EventBody>, Infallible>> + Send + 'static;
+
+    /// Answers a request, for services and adapters that take both kinds.
+    fn answer<B>(source: &EventSource<Self>, request: &Request<B>) -> Self::Answer;
+}
+
+/// An [`EventSource`] that answers at once.
+#[derive(Clone, Copy, Debug)]
+pub enum Now {}
+
+/// An [`EventSource`] whose permission hook waits for somebody.
+#[derive(Clone, Copy, Debug)]
+pub enum Awaited {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Now {}
+    impl Sealed for super::Awaited {}
+}
+
+impl When for Now {
+    type Answer = Ready<Result<Response<EventBody>, Infallible>>;
+
+    fn answer<B>(source: &EventSource<Self>, request: &Request<B>) -> Self::Answer {
+        ready(Ok(source.respond(request)))
+    }
+}
+
+impl When for Awaited {
+    type Answer = Pin<Box<dyn Future<Output = Result<Response<EventBody>, Infallible>> + Send>>;
+
+    fn answer<B>(source: &EventSource<Self>, request: &Request<B>) -> Self::Answer {
+        let asked = source.asking(Head::of(request));
+        let source = source.clone();
+        Box::pin(async move {
+            Ok(match asked {
+                Ok((asked, permitted)) => source.answer(&asked, permitted.await),
+                Err(answered) => *answered,
+            })
+        })
+    }
+}
+
+impl<W: When, B> tower_service::Service<Request<B>> for EventSource<W> {
     type Response = Response<EventBody>;
     type Error = Infallible;
-    type Future = Ready<Result<Response<EventBody>, Infallible>>;
+    type Future = W::Answer;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.respond(&request)))
+    fn call(&mut self, request: Request<B>) -> W::Answer {
+        W::answer(self, &request)
     }
 }
 
-impl fmt::Debug for EventSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventSource")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
-    }
-}
-
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 fn head(body: EventBody) -> Response<EventBody> {
@@ -240,18 +574,11 @@ fn status(status: StatusCode) -> Response<EventBody> {
     response
 }
 
-/// An empty id is none: a client sends its id only if it has one (WHATWG HTML,
-/// 9.2.3), and some send the empty header. Two ids are none that can be judged.
-fn last_event_id(headers: &HeaderMap) -> Option<LastEventId> {
-    let mut ids = headers.get_all(LAST_EVENT_ID).iter();
-    let id = ids.next()?;
-    if ids.next().is_some() {
-        return Some(LastEventId::Malformed);
+fn with(mut response: Response<EventBody>, headers: &HeaderMap) -> Response<EventBody> {
+    for (name, value) in headers {
+        response.headers_mut().insert(name, value.clone());
     }
-    match id.as_bytes() {
-        b"" => None,
-        id => Some(LastEventId::parse(id)),
-    }
+    response
 }
 
 fn clamp(retry: Duration) -> Duration {

@@ -4,13 +4,20 @@
 //!   `text/event-stream`.
 //! - [`Subscriber`]: your own, in this process or over any protocol.
 
+mod cors;
 mod event_body;
 mod event_source;
-mod keep_alive;
+mod head;
+mod permit;
 mod shutdown;
+mod streams;
+mod timer;
 
+pub use self::cors::Cors;
 pub use self::event_body::{EventBody, OnGap};
-pub use self::event_source::EventSource;
+pub use self::event_source::{Awaited, EventSource, Now, Overload, When};
+pub use self::head::Head;
+pub use self::permit::{Permit, Refusal};
 pub use self::shutdown::Shutdown;
 
 use std::future::Future;

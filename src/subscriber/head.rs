@@ -1,0 +1,132 @@
+//! What is read from a request.
+
+use http::header::HeaderName;
+use http::{Extensions, HeaderMap, Method, Request, Uri};
+
+use crate::log::LastEventId;
+
+/// The head of a request, whatever its body: what a permission hook decides on.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    extensions: &'a Extensions,
+}
+
+impl<'a> Head<'a> {
+    /// The head of this request.
+    pub fn of<B>(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
+    }
+
+    /// The method: `GET` or `HEAD` when a hook sees it.
+    #[must_use]
+    pub fn method(self) -> &'a Method {
+        self.method
+    }
+
+    /// The path as it was sent: not decoded, not normalised.
+    #[must_use]
+    pub fn path(self) -> &'a str {
+        self.uri.path()
+    }
+
+    /// The first value of this name in the query, as it was sent: not decoded.
+    #[must_use]
+    pub fn query(self, name: &str) -> Option<&'a str> {
+        self.uri.query()?.split('&').find_map(|pair| {
+            let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (found == name).then_some(value)
+        })
+    }
+
+    /// The header of this name, if there is one and it is text.
+    #[must_use]
+    pub fn header(self, name: &str) -> Option<&'a str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// All headers.
+    #[must_use]
+    pub fn headers(self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// What the server or a middleware has attached, for example the peer's address
+    /// or the user of a session.
+    #[must_use]
+    pub fn extension<T: Send + Sync + 'static>(self) -> Option<&'a T> {
+        self.extensions.get()
+    }
+
+    /// The id of the last event that the client has: the header, else the first of
+    /// the names in the query that polyfills use, which cannot set headers.
+    ///
+    /// An empty id is none: a client sends its id only if it has one (WHATWG HTML,
+    /// 9.2.3), and some send the empty header. Two ids are none that can be judged.
+    pub(crate) fn last_event_id(self) -> Option<LastEventId> {
+        let mut ids = self.headers.get_all(LAST_EVENT_ID).iter();
+        let id = match ids.next() {
+            Some(_) if ids.next().is_some() => return Some(LastEventId::Malformed),
+            Some(id) => id.as_bytes(),
+            None => IN_QUERY
+                .iter()
+                .find_map(|name| self.query(name))?
+                .as_bytes(),
+        };
+        match id {
+            b"" => None,
+            id => Some(LastEventId::parse(id)),
+        }
+    }
+}
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+const IN_QUERY: [&str; 4] = [
+    "lastEventId",
+    "last_event_id",
+    "last-event-id",
+    "evs_last_event_id",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(uri: &str, headers: &[&str]) -> Option<LastEventId> {
+        let mut request = Request::get(uri);
+        for header in headers {
+            request = request.header("last-event-id", *header);
+        }
+        Head::of(&request.body(()).expect("a request")).last_event_id()
+    }
+
+    const A: &str = "AAAAAAAAAAA-7";
+    const B: &str = "AAAAAAAAAAA-8";
+
+    #[test]
+    fn the_header_comes_first_and_then_the_query() {
+        let (a, b) = (
+            LastEventId::parse(A.as_bytes()),
+            LastEventId::parse(B.as_bytes()),
+        );
+        assert_eq!(id("/", &[]), None);
+        assert_eq!(id("/", &[""]), None);
+        assert_eq!(id("/?lastEventId=", &[]), None);
+        assert_eq!(id("/", &[A]), Some(a));
+        for name in IN_QUERY {
+            assert_eq!(id(&format!("/?x=1&{name}={A}&y"), &[]), Some(a), "{name}");
+            assert_eq!(id(&format!("/?{name}={A}"), &[B]), Some(b), "{name}");
+        }
+        assert_eq!(id("/", &[A, A]), Some(LastEventId::Malformed));
+        assert_eq!(id("/?lastEventId=%41", &[]), Some(LastEventId::Malformed));
+        assert_eq!(id(&format!("/?LASTEVENTID={A}"), &[]), None);
+    }
+}
