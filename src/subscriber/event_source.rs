@@ -318,8 +318,9 @@ impl<W: When> EventSource<W> {
 
     /// How long clients wait that we send away: because the store was closed, a
     /// [`Shutdown`] has begun, the time is up, they were too slow or there are too many.
-    /// Each is told another time between these two, so that they do not all come back at once.
-    /// Held between [`Event::MIN_RETRY`] and [`Event::MAX_RETRY`]. Default: 2 s to 6 s.
+    /// Each is told another time between these two, so that they do not all come back at
+    /// once. Held between [`Event::MIN_RETRY`] and [`Event::MAX_RETRY`]. Default: 2 s to
+    /// 6 s.
     #[must_use]
     pub fn farewell(self, least: Duration, most: Duration) -> Self {
         let least = clamp(least);
