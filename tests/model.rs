@@ -144,6 +144,14 @@ impl Reading {
         }
     }
 
+    /// The offset after which one can subscribe again and miss nothing untold.
+    fn position(&self) -> Option<u64> {
+        match self.gap {
+            Some(Heard::Gap { from, .. }) => from,
+            _ => Some(self.next - 1),
+        }
+    }
+
     fn wake(&mut self) {
         self.woken |= std::mem::take(&mut self.parked);
     }
@@ -675,12 +683,8 @@ impl Real {
             let is_woken = reader.as_ref().map(Spawn::is_woken);
             let must_be = reading.as_ref().map(|reading| reading.woken);
             assert_eq!(is_woken, must_be, "whether {at} is woken");
-            if let Some(Reading {
-                next, gap: None, ..
-            }) = reading
-            {
-                assert_eq!(position(reader), Some(next - 1), "how far {at} is");
-            }
+            let position_must_be = reading.as_ref().and_then(Reading::position);
+            assert_eq!(position(reader), position_must_be, "how far {at} is");
         }
         assert_eq!(self.store.subscribers(), places.iter().flatten().count());
         if has_room {
@@ -711,9 +715,8 @@ impl Account {
     fn of_everything(&mut self, real: &Real, happens: &Happens, outcome: &Outcome) {
         match (happens, outcome) {
             (Happens::Subscribe(_, id), _) => self.up_to.push(match id {
-                Some(Id::Here(offset)) => Some(*offset),
-                Some(_) => None,
-                None => real.readers.last().and_then(position),
+                Some(Id::Elsewhere(_)) => None,
+                _ => real.readers.last().and_then(position),
             }),
             (Happens::Poll(at) | Happens::Drain(at), Outcome::Heard(heard)) => {
                 for heard in heard {

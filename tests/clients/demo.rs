@@ -1,14 +1,16 @@
 //! The demos of this crate, each a process of its own.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::{Command as StdCommand, Stdio};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::PATIENCE;
 use crate::client::{piped, target};
@@ -29,10 +31,18 @@ impl Demo {
         let program = tokio::task::spawn_blocking(|| &*BUILT).await;
         let mut command = Command::new(&program.expect("built")[name]);
         command.args(["--listen", "127.0.0.1:0", "--every", every]);
-        let mut process = piped(&mut command)
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the demo starts");
+        piped(&mut command).stderr(Stdio::inherit());
+        // Where cargo runs elsewhere at the same time it may be replacing the program,
+        // which then is not there for a moment.
+        let end = Instant::now() + PATIENCE;
+        let mut process = loop {
+            match command.spawn() {
+                Err(error) if error.kind() == ErrorKind::NotFound && Instant::now() < end => {
+                    sleep(Duration::from_millis(10)).await;
+                }
+                process => break process.expect("the demo starts"),
+            }
+        };
         let mut stdout = BufReader::new(process.stdout.take().expect("piped")).lines();
         let line = timeout(PATIENCE, stdout.next_line()).await;
         let line = line.expect("in time").expect("readable").expect("a line");
