@@ -93,6 +93,16 @@ impl EventBody {
         }
     }
 
+    /// Ends the stream as a shutdown does, from a poll on that finds it streaming.
+    #[allow(dead_code, reason = "for servers that tell us of their own shutdown")]
+    pub(crate) fn drain(&mut self) {
+        if let Some(open) = &mut self.stream
+            && matches!(open.state, State::Streaming)
+        {
+            open.drain();
+        }
+    }
+
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let Some(open) = &mut self.stream else {
             return Poll::Ready(None);

@@ -39,8 +39,8 @@ use crate::wire::sse;
 /// Serves a store to browsers: the handler to mount in your web server.
 ///
 /// Wherever a request comes from, [`respond`](Self::respond) answers it. It is also
-/// a [`tower_service::Service`] and, with the feature `hyper`, a
-/// `hyper::service::Service`.
+/// a [`tower_service::Service`] and, with their features, what hyper, actix-web, warp
+/// and rocket take.
 ///
 /// ```
 /// use http::Request;
@@ -242,7 +242,7 @@ fn status(status: StatusCode) -> Response<EventBody> {
 
 /// An empty id is none: a client sends its id only if it has one (WHATWG HTML,
 /// 9.2.3), and some send the empty header. Two ids are none that can be judged.
-fn last_event_id(headers: &HeaderMap) -> Option<LastEventId> {
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<LastEventId> {
     let mut ids = headers.get_all(LAST_EVENT_ID).iter();
     let id = ids.next()?;
     if ids.next().is_some() {

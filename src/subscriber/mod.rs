@@ -13,6 +13,9 @@ pub use self::event_body::{EventBody, OnGap};
 pub use self::event_source::EventSource;
 pub use self::shutdown::Shutdown;
 
+#[cfg(feature = "axum")]
+pub(crate) use self::event_source::last_event_id;
+
 use std::future::Future;
 
 use crate::log::End;

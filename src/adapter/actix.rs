@@ -1,0 +1,67 @@
+//! actix-web 4: an [`EventSource`] is a handler, for `web::to`.
+//!
+//! `web::to` and not `web::get().to`, which would answer `HEAD` with a `404`. In a
+//! handler of your own, `events.call(request).await` is the answer.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::{Handler, HttpRequest, HttpResponse};
+use bytes::Bytes;
+use futures_core::Stream;
+use http_body::Body;
+
+use crate::subscriber::{EventBody, EventSource};
+
+impl Handler<HttpRequest> for EventSource {
+    type Output = HttpResponse<EventBody>;
+    type Future = Ready<HttpResponse<EventBody>>;
+
+    fn call(&self, request: HttpRequest) -> Self::Future {
+        let ids = request.headers().get_all("last-event-id");
+        let ids = ids.map(HeaderValue::as_bytes);
+        let response = super::respond(self, request.method().as_str(), ids);
+        ready(convert(response))
+    }
+}
+
+/// actix-web has its own types of the same names, those of http 0.2. What is valid in
+/// the one is valid in the other.
+fn convert(response: http::Response<EventBody>) -> HttpResponse<EventBody> {
+    let (head, body) = response.into_parts();
+    let status =
+        StatusCode::from_u16(head.status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::with_body(status, body);
+    for (name, value) in &head.headers {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes());
+        let value = HeaderValue::from_bytes(value.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+impl MessageBody for EventBody {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        if self.is_end_stream() {
+            BodySize::Sized(0)
+        } else {
+            BodySize::Stream
+        }
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        Stream::poll_next(self, cx)
+    }
+}

@@ -1,0 +1,23 @@
+//! axum 0.8: the id that a client brings, as an extractor.
+//!
+//! All else fits by itself: an [`EventSource`](crate::EventSource) is a service for
+//! `route_service`, and its answers are responses. A handler of your own is
+//! `async |id: Option<LastEventId>| events.stream(id)`.
+
+use std::convert::Infallible;
+
+use axum_core::extract::OptionalFromRequestParts;
+use http::request::Parts;
+
+use crate::log::LastEventId;
+use crate::subscriber::last_event_id;
+
+/// `None` is a client that brings no id. There is no rejection: what cannot be read
+/// is [`Malformed`](Self::Malformed).
+impl<S: Sync> OptionalFromRequestParts<S> for LastEventId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(last_event_id(&parts.headers))
+    }
+}

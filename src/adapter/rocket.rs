@@ -1,0 +1,90 @@
+//! rocket 0.5: an [`EventSource`] becomes routes, for `mount`.
+//!
+//! One route for each method, all alike, so that a wrong method is answered by us.
+//! The streams also end when rocket's own shutdown begins, as rocket asks of them.
+//!
+//! Rocket looks at a client only when it has something to send: one that left
+//! silently is noticed by the next event or the next keep-alive comment.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http_body::Body;
+use rocket::http::Method::{self, Connect, Delete, Get, Head, Options, Patch, Post, Put, Trace};
+use rocket::http::Status;
+use rocket::route::{Handler, Outcome};
+use rocket::{Data, Request, Response, Route, Shutdown};
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::subscriber::{EventBody, EventSource};
+
+const METHODS: [Method; 9] = [Get, Head, Options, Post, Put, Patch, Delete, Trace, Connect];
+
+impl From<EventSource> for Vec<Route> {
+    fn from(events: EventSource) -> Self {
+        METHODS
+            .map(|method| Route::new(method, "/", events.clone()))
+            .into()
+    }
+}
+
+#[rocket::async_trait]
+impl Handler for EventSource {
+    async fn handle<'r>(&self, request: &'r Request<'_>, _: Data<'r>) -> Outcome<'r> {
+        let ids = request.headers().get("last-event-id").map(str::as_bytes);
+        let response = super::respond(self, request.method().as_str(), ids);
+        Outcome::Success(convert(response, request.rocket().shutdown()))
+    }
+}
+
+fn convert<'r>(response: http::Response<EventBody>, shutdown: Shutdown) -> Response<'r> {
+    let (head, body) = response.into_parts();
+    let mut response = Response::build();
+    response.status(Status::new(head.status.as_u16()));
+    for (name, value) in &head.headers {
+        // Ours are all text.
+        if let Ok(value) = value.to_str() {
+            response.raw_header_adjoin(name.as_str().to_owned(), value.to_owned());
+        }
+    }
+    if !body.is_end_stream() {
+        response.streamed_body(Reader {
+            body,
+            rest: Bytes::new(),
+            shutdown,
+        });
+    }
+    response.finalize()
+}
+
+/// Rocket's bodies are read, not polled for frames.
+struct Reader {
+    body: EventBody,
+    /// What did not fit into the last buffer.
+    rest: Bytes,
+    shutdown: Shutdown,
+}
+
+impl AsyncRead for Reader {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.rest.is_empty() {
+            if Pin::new(&mut this.shutdown).poll(cx).is_ready() {
+                this.body.drain();
+            }
+            let next = ready!(Pin::new(&mut this.body).poll_next(cx));
+            this.rest = next.and_then(Result::ok).unwrap_or_default();
+        }
+        let some = this.rest.len().min(buf.remaining());
+        buf.put_slice(&this.rest.split_to(some));
+        Poll::Ready(Ok(()))
+    }
+}
