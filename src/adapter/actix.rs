@@ -8,9 +8,9 @@ use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use actix_web::body::{BodySize, MessageBody};
-use actix_web::http::StatusCode;
+use actix_web::body::{self, BodySize, BoxBody, MessageBody};
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode, Version};
 use actix_web::{Handler, HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_core::Stream;
@@ -19,14 +19,24 @@ use http_body::Body;
 use crate::subscriber::{EventBody, EventSource};
 
 impl Handler<HttpRequest> for EventSource {
-    type Output = HttpResponse<EventBody>;
-    type Future = Ready<HttpResponse<EventBody>>;
+    type Output = HttpResponse;
+    type Future = Ready<HttpResponse>;
 
     fn call(&self, request: HttpRequest) -> Self::Future {
         let ids = request.headers().get_all("last-event-id");
         let ids = ids.map(HeaderValue::as_bytes);
         let response = super::respond(self, request.method().as_str(), ids);
-        ready(convert(response))
+        let mut response = convert(response);
+        if request.version() < Version::HTTP_11 {
+            // Which does not know chunks, but gets them unless we say so.
+            response.head_mut().no_chunking(true);
+        }
+        ready(if request.method() == Method::HEAD {
+            // Not the empty body, of which actix-web would tell the length.
+            response.map_body(|_, _| BoxBody::new(body::None::new()))
+        } else {
+            response.map_into_boxed_body()
+        })
     }
 }
 
