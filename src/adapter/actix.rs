@@ -1,7 +1,4 @@
-//! actix-web 4: an [`EventSource`] is a handler, for `web::to`.
-//!
-//! `web::to` and not `web::get().to`, which would answer `HEAD` with a `404`. In a
-//! handler of your own, `events.call(request).await` is the answer.
+//! actix-web 4: an [`EventSource`] is a handler.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -18,6 +15,13 @@ use http_body::Body;
 
 use crate::subscriber::{EventBody, EventSource};
 
+/// `App::new().route("/events", web::to(events.clone()))`: every method, because those
+/// that are wrong are answered here. In a handler of your own, the answer is
+/// `events.call(request).await`.
+///
+/// actix-web notices that a client has left when it next writes to it, so keep the
+/// keep-alive. Closed connections of HTTP/1.1 it notices at once if it is told
+/// `HttpServer::h1_allow_half_closed(false)`.
 impl Handler<HttpRequest> for EventSource {
     type Output = HttpResponse;
     type Future = Ready<HttpResponse>;
@@ -57,6 +61,7 @@ fn convert(response: http::Response<EventBody>) -> HttpResponse<EventBody> {
     response
 }
 
+/// The bytes are handed on as they are, not copied.
 impl MessageBody for EventBody {
     type Error = Infallible;
 

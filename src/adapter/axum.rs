@@ -1,8 +1,7 @@
 //! axum 0.8: the id that a client brings, as an extractor.
 //!
 //! All else fits by itself: an [`EventSource`](crate::EventSource) is a service for
-//! `route_service`, and its answers are responses. A handler of your own is
-//! `async |id: Option<LastEventId>| events.stream(id)`.
+//! `route_service`, and its answers are responses.
 
 use std::convert::Infallible;
 
@@ -12,6 +11,9 @@ use http::request::Parts;
 use crate::log::LastEventId;
 use crate::subscriber::last_event_id;
 
+/// For handlers that have more to do than to answer:
+/// `async |id: Option<LastEventId>, ..| events.stream(id)`.
+///
 /// `None` is a client that brings no id. There is no rejection: what cannot be read
 /// is [`Malformed`](Self::Malformed).
 impl<S: Sync> OptionalFromRequestParts<S> for LastEventId {

@@ -1,10 +1,4 @@
-//! rocket 0.5: an [`EventSource`] becomes routes, for `mount`.
-//!
-//! One route for each method, all alike, so that a wrong method is answered by us.
-//! The streams also end when rocket's own shutdown begins, as rocket asks of them.
-//!
-//! Rocket looks at a client only when it has something to send: one that left
-//! silently is noticed by the next event or the next keep-alive comment.
+//! rocket 0.5: an [`EventSource`] becomes routes, one for each method.
 
 use std::future::Future;
 use std::io;
@@ -24,6 +18,12 @@ use crate::subscriber::{EventBody, EventSource};
 
 const METHODS: [Method; 9] = [Get, Head, Options, Post, Put, Patch, Delete, Trace, Connect];
 
+/// `rocket::build().mount("/events", events)`: every method, because those that are
+/// wrong are answered here.
+///
+/// The streams also end when rocket's own shutdown begins. Rocket notices that a client
+/// has left when it next writes to it, so keep the keep-alive. An id that is not UTF-8
+/// does not get through rocket: it is none.
 impl From<EventSource> for Vec<Route> {
     fn from(events: EventSource) -> Self {
         METHODS

@@ -1,7 +1,4 @@
-//! warp 0.4: an [`EventSource`] becomes a filter, for `path(..).and`.
-//!
-//! It takes every request that reaches it, and answers those that have the wrong
-//! method itself.
+//! warp 0.4: an [`EventSource`] becomes a filter.
 
 use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body;
@@ -11,6 +8,8 @@ use warp::{Filter, Reply};
 
 use crate::subscriber::{EventBody, EventSource};
 
+/// `warp::path("events").and(BoxedFilter::from(events))`: every method, because those
+/// that are wrong are answered here.
 impl From<EventSource> for BoxedFilter<(Response,)> {
     fn from(events: EventSource) -> Self {
         warp::method()
