@@ -96,6 +96,10 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `hyper` | yes | `hyper::service::Service` for [`EventSource`] |
+//! | `actix-web` | no | `actix_web::Handler` for [`EventSource`], `MessageBody` for [`EventBody`] |
+//! | `axum` | no | `Option<`[`LastEventId`]`>` as an extractor; all else fits without it |
+//! | `rocket` | no | `Vec<rocket::Route>` from an [`EventSource`] |
+//! | `warp` | no | `warp::filters::BoxedFilter` from an [`EventSource`] |
 //! | `json` | no | [`Event::json`], from any `serde::Serialize` |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -109,7 +113,13 @@
     )
 )]
 
-#[cfg(feature = "hyper")]
+#[cfg(any(
+    feature = "actix-web",
+    feature = "axum",
+    feature = "hyper",
+    feature = "rocket",
+    feature = "warp"
+))]
 mod adapter;
 mod entry;
 mod error;

@@ -90,3 +90,19 @@ fn a_reader_that_keeps_up_allocates_nothing() {
     });
     assert!((0..100).all(|_| read() == 0));
 }
+
+#[test]
+fn a_subscription_that_is_gone_leaves_nothing_behind() {
+    let (queue, data) = (QueueStore::new(), DataStore::new());
+    for store in [&queue as &dyn Store, &data] {
+        let waker = Waker::from(Arc::new(Nobody));
+        let come_and_go = || {
+            for _ in 0..1000 {
+                park(&mut store.subscribe(Start::Live.into()), &waker);
+            }
+        };
+        come_and_go();
+        let left = measure(come_and_go);
+        assert_eq!((left.count_current, left.bytes_current), (0, 0));
+    }
+}

@@ -129,6 +129,7 @@ macro_rules! every_store {
             serves_who_comes_after_it_was_closed,
             counts_its_subscribers,
             keeps_no_waker_of_a_subscription_that_is_gone,
+            wakes_who_stays_in_whatever_order_others_leave,
             lets_a_waker_do_with_it_whatever_it_wants,
             is_ready_at_once_for_who_submits_without_readers,
         }
@@ -374,6 +375,32 @@ fn keeps_no_waker_of_a_subscription_that_is_gone(subject: &Subject) {
     subject.submit("x");
     assert_eq!(bell.rung(), 0);
     assert!(others.iter().all(Spawn::is_woken));
+}
+
+fn wakes_who_stays_in_whatever_order_others_leave(subject: &Subject) {
+    let mut all: Vec<_> = (0..100)
+        .map(|_| {
+            let (bell, mut subscription) = (Bell::new(), subject.subscribe(Start::Live));
+            assert!(bell.poll(&mut subscription).is_pending());
+            (bell, Some(subscription))
+        })
+        .collect();
+    for leaves in (0..60).map(|n| n * 37 % 100) {
+        all[leaves].1 = None;
+        for (bell, subscription) in &all {
+            assert_eq!(bell.is_held(), subscription.is_some());
+        }
+    }
+    for (bell, subscription) in all.iter_mut().step_by(3) {
+        if let Some(subscription) = subscription {
+            assert!(bell.poll(subscription).is_pending());
+        }
+    }
+    subject.submit("x");
+    for (bell, subscription) in &all {
+        assert_eq!(bell.rung(), usize::from(subscription.is_some()));
+        assert!(!bell.is_held());
+    }
 }
 
 fn lets_a_waker_do_with_it_whatever_it_wants(subject: &Subject) {

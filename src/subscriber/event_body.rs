@@ -97,6 +97,16 @@ impl EventBody {
         }
     }
 
+    /// Ends the stream as a shutdown does, from a poll on that finds it streaming.
+    #[cfg(feature = "rocket")]
+    pub(crate) fn drain(&mut self) {
+        if let Some(Stage::Open(open)) = self.stream.as_deref_mut()
+            && matches!(open.state, State::Streaming)
+        {
+            open.drain();
+        }
+    }
+
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let (bytes, last) = match self.stream.as_deref_mut() {
             None => return Poll::Ready(None),

@@ -51,8 +51,8 @@ use crate::wire::sse;
 /// Serves a store to browsers: the handler to mount in your web server.
 ///
 /// Wherever a request comes from, [`respond`](Self::respond) answers it. It is also
-/// a [`tower_service::Service`] and, with the feature `hyper`, a
-/// `hyper::service::Service`.
+/// a [`tower_service::Service`] and, with their features, what hyper, actix-web, warp
+/// and rocket take.
 ///
 /// ```
 /// use http::Request;

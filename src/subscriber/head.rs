@@ -1,6 +1,7 @@
 //! What is read from a request.
 
 use http::header::HeaderName;
+use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 
 use crate::log::LastEventId;
@@ -22,6 +23,17 @@ impl<'a> Head<'a> {
             uri: request.uri(),
             headers: request.headers(),
             extensions: request.extensions(),
+        }
+    }
+
+    /// The head of a request that has been taken apart.
+    #[must_use]
+    pub fn of_parts(parts: &'a Parts) -> Self {
+        Self {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
         }
     }
 
@@ -59,7 +71,8 @@ impl<'a> Head<'a> {
     }
 
     /// What the server or a middleware has attached, for example the peer's address
-    /// or the user of a session.
+    /// or the user of a session. Nothing with actix-web, warp and rocket, which attach
+    /// in ways of their own.
     #[must_use]
     pub fn extension<T: Send + Sync + 'static>(self) -> Option<&'a T> {
         self.extensions.get()
@@ -70,7 +83,8 @@ impl<'a> Head<'a> {
     ///
     /// An empty id is none: a client sends its id only if it has one (WHATWG HTML,
     /// 9.2.3), and some send the empty header. Two ids are none that can be judged.
-    pub(crate) fn last_event_id(self) -> Option<LastEventId> {
+    #[must_use]
+    pub fn last_event_id(self) -> Option<LastEventId> {
         let mut ids = self.headers.get_all(LAST_EVENT_ID).iter();
         let id = match ids.next() {
             Some(_) if ids.next().is_some() => return Some(LastEventId::Malformed),

@@ -1,0 +1,25 @@
+//! axum 0.8: the id that a client brings, as an extractor.
+//!
+//! All else fits by itself: an [`EventSource`](crate::EventSource) is a service for
+//! `route_service`, and its answers are responses.
+
+use std::convert::Infallible;
+
+use axum_core::extract::OptionalFromRequestParts;
+use http::request::Parts;
+
+use crate::log::LastEventId;
+use crate::subscriber::Head;
+
+/// For handlers that have more to do than to answer:
+/// `async |id: Option<LastEventId>, ..| events.stream(id)`.
+///
+/// `None` is a client that brings no id. There is no rejection: what cannot be read
+/// is [`Malformed`](Self::Malformed).
+impl<S: Sync> OptionalFromRequestParts<S> for LastEventId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(Head::of_parts(parts).last_event_id())
+    }
+}

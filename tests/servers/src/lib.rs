@@ -1,0 +1,65 @@
+//! What a client of an event stream may rely on, asked of every server that
+//! tornadose is mounted in.
+//!
+//! [`cases`] are what must hold, [`servers`] are what they are asked of, and a server
+//! that cannot keep something says so in its [`Server`](servers::Server). Each case
+//! starts its own server on a free port of the loopback and talks to it in bytes
+//! ([`client`]), so that nothing between us and the wire can smooth anything over.
+//!
+//! ```sh
+//! cargo test --manifest-path tests/servers/Cargo.toml --target-dir target/servers
+//! ```
+#![cfg(test)]
+
+mod cases;
+mod client;
+mod fixture;
+mod readme;
+mod servers;
+mod tls;
+
+macro_rules! suites {
+    ($($server:ident)*) => {
+        $(suite! { $server:
+            the_head_is_exact
+            the_first_bytes_leave_before_any_event
+            an_event_leaves_at_once
+            ten_events_arrive_in_order_with_their_ids
+            a_returning_client_gets_what_it_missed
+            an_evicted_id_is_told_as_a_gap
+            an_id_that_cannot_be_read_is_told_as_a_gap
+            a_client_that_must_not_go_on_is_answered_204
+            a_wrong_method_is_told_the_right_ones
+            head_is_the_head_alone
+            a_client_that_closes_is_noticed
+            a_client_that_resets_is_noticed
+            a_shutdown_ends_the_stream_cleanly
+            the_server_can_stop_once_a_shutdown_has_begun
+            a_client_of_http_1_0_reads_to_the_end
+            twenty_streams_share_one_connection
+        })*
+    };
+}
+
+macro_rules! suite {
+    ($server:ident: $($case:ident)*) => {
+        mod $server {
+            $(#[test]
+            fn $case() {
+                crate::cases::$case(&crate::servers::$server::SERVER);
+            })*
+        }
+    };
+}
+
+mod on {
+    suites! { actix axum axum_handler axum_tls hyper hyper_tls poem rocket salvo tower warp }
+}
+
+/// The servers whose own shutdown reaches the streams.
+mod on_their_own {
+    #[test]
+    fn rocket() {
+        crate::cases::the_servers_own_shutdown_ends_the_stream(&crate::servers::rocket::SERVER);
+    }
+}

@@ -1,0 +1,16 @@
+//! hyper behind rustls.
+
+use tokio_rustls::TlsAcceptor;
+
+use super::{PLAIN, Server, block_on, hyper};
+use crate::tls;
+
+pub(crate) const SERVER: Server = Server {
+    run: |events, ready, stop| {
+        let tls = TlsAcceptor::from(tls::server());
+        let wrap = async |tcp| tls.accept(tcp).await.unwrap();
+        block_on(hyper::serve(events, ready, stop, wrap));
+    },
+    tls: true,
+    ..PLAIN
+};

@@ -1,0 +1,13 @@
+//! Whatever takes a tower service, here hyper by way of hyper-util.
+
+use hyper_util::service::TowerToHyperService;
+
+use super::{PLAIN, Server, block_on, hyper};
+
+pub(crate) const SERVER: Server = Server {
+    run: |events, ready, stop| {
+        let events = TowerToHyperService::new(events);
+        block_on(hyper::serve(events, ready, stop, async |tcp| tcp));
+    },
+    ..PLAIN
+};
