@@ -149,6 +149,62 @@ pub(crate) fn a_client_that_must_not_go_on_is_answered_204(server: &'static Serv
     assert_eq!(client.block(), ":");
 }
 
+pub(crate) fn a_hook_sees_the_whole_head(server: &'static Server) {
+    let fixture = Fixture::guarded(server);
+    let ask = |target: &str, headers: &str| {
+        let mut client = Client::connect(&fixture);
+        let head = client.ask_for(target, "GET", headers.as_bytes());
+        (client, head)
+    };
+    let ids: Vec<_> = (1..=3)
+        .map(|n| fixture.store.submit(n.to_string()).unwrap().id())
+        .collect();
+
+    let page = "Origin: https://page.example\r\n";
+    let refused = ask("/events?room=red", page).1;
+    assert!(
+        refused.status.starts_with("HTTP/1.1 401"),
+        "{}",
+        refused.status
+    );
+    assert_eq!(
+        refused.get("access-control-allow-origin"),
+        Some("https://page.example")
+    );
+    let unknown = ask("/events?room=blue", "X-User: ann\r\n").1;
+    assert!(
+        unknown.status.starts_with("HTTP/1.1 404"),
+        "{}",
+        unknown.status
+    );
+    assert_eq!(fixture.store.subscribers(), 0);
+
+    // What an EventSource that cannot set headers sends.
+    let target = format!("/events?room=red&lastEventId={}", ids[1]);
+    let (mut client, permitted) = ask(&target, "X-User: ann\r\n");
+    assert_eq!(permitted.status, "HTTP/1.1 200 OK");
+    assert_eq!(permitted.get("access-control-allow-origin"), None);
+    assert_eq!(permitted.get("vary"), Some("origin"));
+    assert_eq!(client.block(), ":");
+    assert_eq!(client.block(), format!("id: {}\ndata: 3", ids[2]));
+
+    let preflight = format!("{page}Access-Control-Request-Method: GET\r\n");
+    let allowed = Client::connect(&fixture).ask("OPTIONS", preflight.as_bytes());
+    assert!(
+        allowed.status.starts_with("HTTP/1.1 204"),
+        "{}",
+        allowed.status
+    );
+    assert_eq!(
+        allowed.get("access-control-allow-origin"),
+        Some("https://page.example")
+    );
+    assert_eq!(
+        allowed.get("access-control-allow-headers"),
+        Some("last-event-id, cache-control")
+    );
+}
+
 pub(crate) fn a_wrong_method_is_told_the_right_ones(server: &'static Server) {
     let fixture = Fixture::new(server);
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {

@@ -124,7 +124,18 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, method: &str, headers: &[u8]) {
-        let mut request = format!("{method} /events HTTP/1.1\r\nHost: localhost\r\n").into_bytes();
+        self.send_to("/events", method, headers);
+    }
+
+    /// Asks with a query.
+    pub(crate) fn ask_for(&mut self, target: &str, method: &str, headers: &[u8]) -> Head {
+        self.send_to(target, method, headers);
+        self.head()
+    }
+
+    fn send_to(&mut self, target: &str, method: &str, headers: &[u8]) {
+        let request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n");
+        let mut request = request.into_bytes();
         request.extend_from_slice(headers);
         request.extend_from_slice(b"\r\n");
         self.io.write(&request);

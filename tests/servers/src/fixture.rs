@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tornadose::{EventSource, OnGap, QueueStore, Retention, Shutdown};
+use tornadose::{Cors, EventSource, OnGap, Permit, QueueStore, Refusal, Retention, Shutdown};
 
 use crate::servers::Server;
 
@@ -68,6 +68,19 @@ impl Fixture {
     pub(crate) fn stopping(server: &'static Server) -> Self {
         Self::with(server, Retention::new(), |events| {
             events.without_keep_alive().on_gap(OnGap::Stop)
+        })
+    }
+
+    /// One whose streams only a user may have, and only those of the red room.
+    pub(crate) fn guarded(server: &'static Server) -> Self {
+        Self::with(server, Retention::new(), |events| {
+            let cors = Cors::origins(["https://page.example"]).unwrap();
+            let events = events.without_keep_alive().cors(cors);
+            events.permit(|head| match (head.header("x-user"), head.query("room")) {
+                (None, _) => Err(Refusal::UNAUTHORIZED),
+                (Some(user), Some("red")) => Ok(Permit::new().key(user)),
+                (Some(_), _) => Err(Refusal::NOT_FOUND),
+            })
         })
     }
 

@@ -29,6 +29,7 @@ macro_rules! suites {
             an_evicted_id_is_told_as_a_gap
             an_id_that_cannot_be_read_is_told_as_a_gap
             a_client_that_must_not_go_on_is_answered_204
+            a_hook_sees_the_whole_head
             a_wrong_method_is_told_the_right_ones
             head_is_the_head_alone
             a_client_that_closes_is_noticed

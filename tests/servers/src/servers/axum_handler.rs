@@ -1,20 +1,17 @@
 //! axum, with a handler that has more to do than to answer.
-//!
-//! axum answers the other methods itself, and `HEAD` with the handler for `GET`.
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::Method;
+use axum::extract::{Request, State};
 use axum::response::IntoResponse;
-use axum::routing::get;
-use tornadose::{EventSource, LastEventId};
+use axum::routing::any;
+use tornadose::{EventSource, Head, LastEventId};
 
 use super::{PLAIN, Server, axum::serve, block_on};
 
 pub(crate) const SERVER: Server = Server {
     run: |events, ready, stop| {
         let app = Router::new()
-            .route("/events", get(answer))
+            .route("/events", any(answer))
             .with_state(events);
         block_on(async { serve(ready.listen_tokio(), app, stop).await });
     },
@@ -23,9 +20,9 @@ pub(crate) const SERVER: Server = Server {
 
 async fn answer(
     State(events): State<EventSource>,
-    method: Method,
     last_event_id: Option<LastEventId>,
+    request: Request,
 ) -> impl IntoResponse {
-    assert!(method == Method::GET || method == Method::HEAD);
-    events.stream(last_event_id)
+    assert_eq!(last_event_id, Head::of(&request).last_event_id());
+    events.respond(&request)
 }
