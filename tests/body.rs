@@ -565,7 +565,10 @@ fn the_body_of_an_answer_that_is_no_stream_is_empty() {
         let request = Request::builder().method(method).body(()).expect("valid");
         let mut body = events.respond(&request).into_body();
         assert!(body.is_end_stream());
-        assert_eq!(Body::size_hint(&body).exact(), Some(0));
+        // A `HEAD` is answered as the `GET` would be, which has no length: a server
+        // that tells the length of what it is given must not find one here.
+        let len = (method != "HEAD").then_some(0);
+        assert_eq!(Body::size_hint(&body).exact(), len);
         assert_eq!(drained_as_body(&mut body), b"");
         assert_eq!(drained_as_stream(&mut body), b"");
     }

@@ -35,6 +35,8 @@ use crate::wire::sse;
 pub struct EventBody {
     /// Boxed, because servers move bodies about.
     stream: Option<Box<Stage>>,
+    /// Stands for a stream, whose length is not known, though it has none.
+    is_head: bool,
 }
 
 #[expect(clippy::large_enum_variant, reason = "boxed as a whole")]
@@ -81,12 +83,24 @@ pub(crate) enum State {
 
 impl EventBody {
     pub(crate) fn empty() -> Self {
-        Self { stream: None }
+        Self {
+            stream: None,
+            is_head: false,
+        }
+    }
+
+    /// What a `HEAD` gets: nothing, of which no server may tell the length.
+    pub(crate) fn head() -> Self {
+        Self {
+            stream: None,
+            is_head: true,
+        }
     }
 
     pub(crate) fn open(open: Open) -> Self {
         Self {
             stream: Some(Box::new(Stage::Open(open))),
+            is_head: false,
         }
     }
 
@@ -94,6 +108,7 @@ impl EventBody {
     pub(crate) fn once(bytes: Bytes) -> Self {
         Self {
             stream: Some(Box::new(Stage::Once(bytes))),
+            is_head: false,
         }
     }
 
@@ -210,8 +225,8 @@ impl Body for EventBody {
 
     fn size_hint(&self) -> SizeHint {
         match self.stream {
-            None => SizeHint::with_exact(0),
-            Some(_) => SizeHint::new(),
+            None if !self.is_head => SizeHint::with_exact(0),
+            _ => SizeHint::new(),
         }
     }
 }

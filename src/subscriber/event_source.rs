@@ -412,7 +412,7 @@ impl<W: When> EventSource<W> {
 
     fn answer(&self, asked: &Asked, permitted: Result<Permit, Refusal>) -> Response<EventBody> {
         let response = match permitted {
-            Ok(_) if asked.head_only => head(EventBody::empty()),
+            Ok(_) if asked.head_only => head(EventBody::head()),
             Ok(permit) => self.open(asked.last_event_id, permit),
             Err(Refusal(Answer::Status(code))) => status(code),
             Err(Refusal(Answer::Later)) => self.later(),
