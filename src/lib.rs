@@ -69,6 +69,28 @@
 //! a [`Shutdown`], and every stream sends what it still has, says when to come
 //! back, and ends.
 //!
+//! # Who may listen
+//!
+//! By default everybody who can reach the handler. A [hook](EventSource::permit), which
+//! may [wait](EventSource::permit_async), decides on the head of each request: which
+//! store, from where, as whom, until when, or why not.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tornadose::{Cors, EventSource, Permit, QueueStore, Refusal};
+//!
+//! let events = EventSource::new(QueueStore::new())
+//!     .permit(|request| match request.header("x-user") {
+//!         None => Err(Refusal::UNAUTHORIZED),
+//!         Some(user) => Ok(Permit::new().key(user).expires_in(Duration::from_secs(3600))),
+//!     })
+//!     .max_streams_per_key(8)
+//!     .cors(Cors::origins(["https://example.org"])?);
+//!
+//! events.revoke("mallory"); // ends the streams of that user
+//! # Ok::<(), tornadose::InvalidOrigin>(())
+//! ```
+//!
 //! # Promises
 //!
 //! - **Order.** A log has one order; of two submits, one of which returned before
@@ -76,6 +98,8 @@
 //!   event at most once.
 //! - **No silent loss.** Between two events that a lossless store delivers there is
 //!   no other one, or there is a gap. There is no gap where nothing is missing.
+//! - **Nothing unpermitted.** What the hook refuses registers nothing; what has expired
+//!   or is revoked sends nothing more.
 //! - **Bounded.** A store's memory is its retention, however many subscribers there
 //!   are and however slowly they read.
 //! - **Nothing injectable.** No text, wherever it came from, can add a field or an

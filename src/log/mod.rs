@@ -14,9 +14,9 @@
 //!
 //! # Locks
 //!
-//! Three, taken in this order, none of them held while foreign code runs:
-//! `ring` (what is retained), then either `run` (the last joined bytes) or a shard
-//! of `waiters` / `room`.
+//! Three, taken in this order: `ring` (what is retained), then either `run` (the last
+//! joined bytes) or a shard of `waiters` / `room`. No foreign code runs while one is
+//! held, but for the clone of a waker, which runtimes do by counting.
 //!
 //! A reader parks while it still holds `ring`, after it has found nothing. An
 //! appender takes `ring` to append and lets go of it before it wakes. So either
@@ -213,8 +213,14 @@ impl Log {
         self.ring.read().is_closed()
     }
 
+    /// The newest event, if it may still be read.
     pub(crate) fn latest(&self) -> Option<Entry> {
-        self.ring.read().latest().cloned()
+        let now = self.now();
+        let ring = self.ring.read();
+        if ring.oldest(now) == ring.next() {
+            return None;
+        }
+        ring.latest().cloned()
     }
 
     pub(crate) fn subscriptions(&self) -> usize {

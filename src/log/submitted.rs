@@ -33,6 +33,11 @@ use crate::position::Position;
 ///
 /// Where it has to wait, the stall timeout needs a tokio runtime with time; a
 /// plain thread waits with [`wait`](Self::wait).
+///
+/// # Panics
+///
+/// Where it has to wait, polling panics, as all timers of tokio do, inside a tokio
+/// runtime that was built without time.
 pub struct Submitted {
     position: Position,
     room: Option<Room>,
