@@ -271,6 +271,18 @@ async fn streams_grow_between_four_fifths_of_their_age_and_all_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn times_that_no_clock_can_hold_do_not_panic() {
+    let forever = |_: &tornadose::Head<'_>| Ok(Permit::new().expires_in(Duration::MAX));
+    for _ in 0..1000 {
+        let events = EventSource::new(QueueStore::new()).max_age(Duration::MAX);
+        for events in [events.clone(), events.permit(forever)] {
+            let mut reader = Reader::opened(events.respond(&get(&[])));
+            assert!(reader.take().is_pending());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn revoking_a_key_ends_its_streams_and_no_others() {
     let store = QueueStore::new();
     let events = by_user(EventSource::new(store.clone()));

@@ -329,10 +329,12 @@ impl<W: When> EventSource<W> {
     }
 
     /// How old a stream may grow: each ends at between 80 % and 100 % of this and its
-    /// client comes back, so that load moves to new servers. Default: no limit.
+    /// client comes back, so that load moves to new servers. At most ten years. Default:
+    /// no limit.
     #[must_use]
     pub fn max_age(self, age: Duration) -> Self {
-        self.with(|config| config.max_age = Some(age))
+        let ten_years = Duration::from_secs(10 * 365 * 86_400);
+        self.with(|config| config.max_age = Some(age.min(ten_years)))
     }
 
     /// Ends the streams when this shutdown begins. Default: none.
