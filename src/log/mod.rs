@@ -213,14 +213,14 @@ impl Log {
         self.ring.read().is_closed()
     }
 
-    /// The newest event, if it may still be read.
     pub(crate) fn latest(&self) -> Option<Entry> {
-        let now = self.now();
-        let ring = self.ring.read();
-        if ring.oldest(now) == ring.next() {
-            return None;
-        }
-        ring.latest().cloned()
+        self.ring.read().latest().cloned()
+    }
+
+    /// The position of the newest event, whether it is still held or not.
+    pub(crate) fn head(&self) -> Option<Position> {
+        let head = self.ring.read().window(None).head();
+        (head.offset() > 0).then_some(head)
     }
 
     pub(crate) fn subscriptions(&self) -> usize {

@@ -110,6 +110,11 @@ impl Window {
         )
     }
 
+    /// The position of the newest event; offset 0 if there has been none.
+    pub(crate) fn head(self) -> Position {
+        self.before(self.next)
+    }
+
     /// The position just before an offset, which is at least 1.
     pub(crate) fn before(self, offset: u64) -> Position {
         Position::new(self.epoch, offset - 1)

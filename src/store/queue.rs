@@ -91,10 +91,10 @@ impl QueueStore {
     }
 
     /// The position of the newest event, which a subscriber that has everything
-    /// is at. `None` if nothing is retained.
+    /// is at, whether the event is still retained or not. `None` before the first.
     #[must_use]
     pub fn latest(&self) -> Option<Position> {
-        self.owner.0.latest().map(|entry| entry.id())
+        self.owner.0.head()
     }
 
     /// Takes no more events. Subscribers get what was submitted before and then
