@@ -146,6 +146,11 @@ impl Ring {
         self.slots.len() > self.retention.events || self.bytes > self.retention.bytes
     }
 
+    /// Whether a submitter need not wait.
+    pub(crate) fn has_room(&self) -> bool {
+        self.closed || !self.is_over()
+    }
+
     /// Whether an event would not even fit into the room for those who wait: as much
     /// again as the retention.
     pub(crate) fn is_full_for(&self, event: &Encoded) -> bool {

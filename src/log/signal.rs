@@ -1,5 +1,6 @@
 //! The atomics of the crate, and why each ordering is enough.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::sync::{AtomicBool, AtomicUsize, Ordering};
@@ -29,6 +30,32 @@ impl Latch {
     pub(crate) fn is_set(&self) -> bool {
         self.set.load(Ordering::Acquire)
     }
+}
+
+/// One who waits for a latch.
+#[derive(Debug)]
+pub(crate) struct Notice {
+    latch: Arc<Latch>,
+    ticket: Ticket,
+    parked: Option<Waker>,
+}
+
+impl Notice {
+    pub(crate) fn of(latch: &Arc<Latch>) -> Self {
+        Self {
+            latch: Arc::clone(latch),
+            ticket: Ticket::default(),
+            parked: None,
+        }
+    }
+
+    pub(crate) fn is_of(&self, latch: &Arc<Latch>) -> bool {
+        Arc::ptr_eq(&self.latch, latch)
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.latch.is_set()
+    }
 
     /// Waits for the latch; a waker that is parked already is not parked again, since
     /// only `set` takes it out.
@@ -36,17 +63,14 @@ impl Latch {
     /// Parks first and looks then: `set` stores before it takes the waiters' lock,
     /// so either it finds us parked, or our lock comes after its own and our load
     /// sees the store.
-    pub(crate) fn poll_set(&self, cx: &mut Context<'_>, watch: &mut Watch) -> Poll<()> {
+    pub(crate) fn poll_set(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_set() {
             return Poll::Ready(());
         }
-        if !watch
-            .parked
-            .as_ref()
-            .is_some_and(|parked| parked.will_wake(cx.waker()))
-        {
-            drop(self.waiters.park(&mut watch.ticket, cx.waker()));
-            watch.parked = Some(cx.waker().clone());
+        let parked = self.parked.as_ref();
+        if !parked.is_some_and(|parked| parked.will_wake(cx.waker())) {
+            drop(self.latch.waiters.park(&mut self.ticket, cx.waker()));
+            self.parked = Some(cx.waker().clone());
         }
         if self.is_set() {
             Poll::Ready(())
@@ -54,17 +78,12 @@ impl Latch {
             Poll::Pending
         }
     }
-
-    pub(crate) fn leave(&self, watch: &mut Watch) {
-        drop(self.waiters.leave(&mut watch.ticket));
-    }
 }
 
-/// One who waits for a latch; must be given back to [`Latch::leave`].
-#[derive(Debug, Default)]
-pub(crate) struct Watch {
-    ticket: Ticket,
-    parked: Option<Waker>,
+impl Drop for Notice {
+    fn drop(&mut self) {
+        drop(self.latch.waiters.leave(&mut self.ticket));
+    }
 }
 
 /// How many there are of something. A figure for people: relaxed, because nothing

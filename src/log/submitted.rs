@@ -60,7 +60,7 @@ impl Submitted {
     }
 
     pub(crate) fn when_room(position: Position, log: &Arc<Log>) -> Self {
-        let room = log.has_no_room(Instant::now()).map(|_| Room {
+        let room = log.has_no_room().map(|_| Room {
             log: Arc::clone(log),
             ticket: Ticket::default(),
             stall: None,
@@ -79,7 +79,7 @@ impl Submitted {
     pub fn is_ready(&self) -> bool {
         self.room
             .as_ref()
-            .is_none_or(|room| room.log.has_no_room(Instant::now()).is_none())
+            .is_none_or(|room| room.log.has_no_room().is_none())
     }
 
     /// Blocks this thread until the store has room. Not for async code.
@@ -93,7 +93,7 @@ impl Submitted {
         while let Some(room) = &mut self.room
             && room.log.poll_room(&mut cx, &mut room.ticket).is_pending()
         {
-            match room.log.has_no_room(Instant::now()) {
+            match room.log.has_no_room() {
                 None => {}
                 Some(left) if left.is_zero() => room.log.enforce_stall(),
                 Some(left) => thread::park_timeout(left),
@@ -125,7 +125,7 @@ impl Future for Submitted {
                 self.room = None;
                 return Poll::Ready(Ok(position));
             };
-            let Some(left) = room.log.has_no_room(Instant::now()) else {
+            let Some(left) = room.log.has_no_room() else {
                 continue;
             };
             if left.is_zero() {
@@ -162,20 +162,20 @@ impl fmt::Debug for Submitted {
 
 impl Log {
     /// How long the log will wait at most before there is room; `None` if there is.
-    fn has_no_room(&self, now: Instant) -> Option<Duration> {
+    fn has_no_room(&self) -> Option<Duration> {
         if !self.counts_readers() {
             return None;
         }
         let ring = self.ring.read();
-        if ring.is_closed() || !ring.is_over() {
+        if ring.has_room() {
             return None;
         }
-        ring.blocked_for(now)
+        ring.blocked_for(Instant::now())
     }
 
     fn poll_room(&self, cx: &mut Context<'_>, ticket: &mut Ticket) -> Poll<()> {
         let ring = self.ring.read();
-        if ring.is_closed() || !ring.is_over() {
+        if ring.has_room() {
             return Poll::Ready(());
         }
         let replaced = self.room.park(ticket, cx.waker());

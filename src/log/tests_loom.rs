@@ -10,7 +10,7 @@ use loom::future::block_on;
 use loom::thread;
 
 use super::{
-    Config, Cursor, End, Found, Lag, Latch, Log, Overflow, Retention, Start, Submitted, Watch,
+    Config, Cursor, End, Found, Lag, Latch, Log, Notice, Overflow, Retention, Start, Submitted,
 };
 
 /// Bounded, because thousands of schedules with three preemptions find what millions
@@ -195,9 +195,9 @@ fn loom_a_latch_wakes_who_waits() {
             let latch = Arc::clone(&latch);
             thread::spawn(move || latch.set())
         };
-        let mut watch = Watch::default();
-        block_on(poll_fn(|cx| latch.poll_set(cx, &mut watch)));
-        latch.leave(&mut watch);
+        let mut notice = Notice::of(&latch);
+        block_on(poll_fn(|cx| notice.poll_set(cx)));
+        drop(notice);
         setter.join().expect("no panic");
     });
 }

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
 
-use super::shutdown::Notice;
 use super::streams::Admitted;
 use super::timer::{Due, Timer};
+use crate::log::Notice;
 use crate::subscription::{Chunk, Subscription};
 use crate::wire::sse;
 
@@ -150,7 +150,7 @@ impl Open {
                 return Poll::Ready(Some(preamble));
             }
             State::Streaming => {
-                if self.shutdown.as_ref().is_some_and(Notice::has_begun) {
+                if self.shutdown.as_ref().is_some_and(Notice::is_set) {
                     self.drain();
                 }
             }
@@ -176,7 +176,7 @@ impl Open {
                 // Woken by the subscription, the shutdown, a revocation or the timer.
                 Poll::Pending => {
                     if let Some(shutdown) = &mut self.shutdown
-                        && shutdown.poll_begun(cx).is_ready()
+                        && shutdown.poll_set(cx).is_ready()
                     {
                         self.drain();
                         continue;

@@ -38,7 +38,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use super::cors::Cors;
 use super::event_body::{EventBody, OnGap, Open, State};
 use super::head::Head;
-use super::permit::{Answer, Permit, PermitAsync, PermitNow, Refusal};
+use super::permit::{Answer, Permit, PermitAsync, PermitNow, Permitting, Refusal};
 use super::shutdown::Shutdown;
 use super::streams::{Limits, Streams};
 use super::timer::Timer;
@@ -245,33 +245,18 @@ impl EventSource<Awaited> {
         &self,
         request: &Request<B>,
     ) -> impl Future<Output = Response<EventBody>> + Send + use<B> {
-        let asked = self.asking(Head::of(request));
-        let source = self.clone();
+        let answer = Awaited::answer(self, request);
         async move {
-            match asked {
-                Ok((asked, permitted)) => source.answer(&asked, permitted.await),
-                Err(answered) => *answered,
-            }
+            let Ok(response) = answer.await;
+            response
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "used twice, right here")]
-    fn asking(
-        &self,
-        head: Head<'_>,
-    ) -> Result<
-        (
-            Asked,
-            Pin<Box<dyn Future<Output = Result<Permit, Refusal>> + Send>>,
-        ),
-        Box<Response<EventBody>>,
-    > {
-        let asked = self.ask(head)?;
-        let permitted = match &self.config.hook {
+    fn permitting(&self, head: Head<'_>) -> Permitting {
+        match &self.config.hook {
             Hook::Async(hook) => hook(&head),
             Hook::Now(_) | Hook::Open => Box::pin(ready(Err(Refusal::FORBIDDEN))),
-        };
-        Ok((asked, permitted))
+        }
     }
 }
 
@@ -530,14 +515,14 @@ impl When for Awaited {
     type Answer = Pin<Box<dyn Future<Output = Result<Response<EventBody>, Infallible>> + Send>>;
 
     fn answer<B>(source: &EventSource<Self>, request: &Request<B>) -> Self::Answer {
-        let asked = source.asking(Head::of(request));
-        let source = source.clone();
-        Box::pin(async move {
-            Ok(match asked {
-                Ok((asked, permitted)) => source.answer(&asked, permitted.await),
-                Err(answered) => *answered,
-            })
-        })
+        let head = Head::of(request);
+        match source.ask(head) {
+            Ok(asked) => {
+                let (source, permitting) = (source.clone(), source.permitting(head));
+                Box::pin(async move { Ok(source.answer(&asked, permitting.await)) })
+            }
+            Err(answered) => Box::pin(ready(Ok(*answered))),
+        }
     }
 }
 

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use crate::log::{Latch, Watch};
+use crate::log::{Latch, Notice};
 
 /// Ends every stream of the [`EventSource`](crate::EventSource)s that it was given
 /// to, and lets the rest of a server wait for the same moment.
@@ -64,14 +63,11 @@ impl Shutdown {
     /// Cancel safe.
     pub async fn begun(&self) {
         let mut notice = self.notice();
-        poll_fn(|cx| notice.poll_begun(cx)).await;
+        poll_fn(|cx| notice.poll_set(cx)).await;
     }
 
     pub(crate) fn notice(&self) -> Notice {
-        Notice {
-            latch: Arc::clone(&self.latch),
-            watch: Watch::default(),
-        }
+        Notice::of(&self.latch)
     }
 }
 
@@ -86,28 +82,5 @@ impl fmt::Debug for Shutdown {
         f.debug_struct("Shutdown")
             .field("begun", &self.has_begun())
             .finish()
-    }
-}
-
-/// One waiter for a shutdown.
-#[derive(Debug)]
-pub(crate) struct Notice {
-    latch: Arc<Latch>,
-    watch: Watch,
-}
-
-impl Notice {
-    pub(crate) fn has_begun(&self) -> bool {
-        self.latch.is_set()
-    }
-
-    pub(crate) fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.latch.poll_set(cx, &mut self.watch)
-    }
-}
-
-impl Drop for Notice {
-    fn drop(&mut self) {
-        self.latch.leave(&mut self.watch);
     }
 }

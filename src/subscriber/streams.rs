@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::log::{Latch, Mutex, Watch};
+use crate::log::{Latch, Mutex, Notice};
 
 #[derive(Debug)]
 pub(crate) struct Streams {
@@ -39,7 +39,7 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     streams: Arc<Streams>,
-    key: Option<(Arc<str>, Arc<Latch>, Watch)>,
+    key: Option<(Arc<str>, Notice)>,
 }
 
 impl Streams {
@@ -78,7 +78,7 @@ impl Streams {
                     return None;
                 }
                 keyed.count += 1;
-                Some((key, Arc::clone(&keyed.revoked), Watch::default()))
+                Some((key, Notice::of(&keyed.revoked)))
             }
         };
         open.total += 1;
@@ -103,12 +103,12 @@ impl Admitted {
     pub(crate) fn is_revoked(&self) -> bool {
         self.key
             .as_ref()
-            .is_some_and(|(_, revoked, _)| revoked.is_set())
+            .is_some_and(|(_, revoked)| revoked.is_set())
     }
 
     pub(crate) fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.key {
-            Some((_, revoked, watch)) => revoked.poll_set(cx, watch),
+            Some((_, revoked)) => revoked.poll_set(cx),
             None => Poll::Pending,
         }
     }
@@ -118,19 +118,15 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         let mut open = self.streams.open.lock();
         open.total -= 1;
-        if let Some((key, revoked, _)) = &self.key
+        if let Some((key, revoked)) = &self.key
             && let Some(keyed) = open.keys.get_mut(key)
             // After a revocation the key's place may be another's.
-            && Arc::ptr_eq(&keyed.revoked, revoked)
+            && revoked.is_of(&keyed.revoked)
         {
             keyed.count -= 1;
             if keyed.count == 0 {
                 open.keys.remove(key);
             }
-        }
-        drop(open);
-        if let Some((_, revoked, watch)) = &mut self.key {
-            revoked.leave(watch);
         }
     }
 }
