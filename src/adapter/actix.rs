@@ -31,7 +31,7 @@ impl<W: When> Handler<HttpRequest> for EventSource<W> {
         let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
         let uri = request.uri().to_string();
         let asked = super::request(request.method().as_str(), &uri, headers);
-        let answer = W::answer(self, &asked);
+        let answer = self.serve(&asked);
         Box::pin(async move {
             let Ok(response) = answer.await;
             let mut response = convert(response);

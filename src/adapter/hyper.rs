@@ -9,9 +9,9 @@ use crate::subscriber::{EventBody, EventSource, When};
 impl<W: When, B> hyper::service::Service<Request<B>> for EventSource<W> {
     type Response = Response<EventBody>;
     type Error = Infallible;
-    type Future = W::Answer;
+    type Future = W::Wait<Result<Self::Response, Infallible>>;
 
-    fn call(&self, request: Request<B>) -> W::Answer {
-        W::answer(self, &request)
+    fn call(&self, request: Request<B>) -> Self::Future {
+        self.serve(&request)
     }
 }

@@ -41,7 +41,7 @@ impl<W: When> Handler for EventSource<W> {
             .map(|header| (header.name.as_str(), header.value.as_bytes()));
         let uri = request.uri().to_string();
         let asked = super::request(request.method().as_str(), &uri, headers);
-        let Ok(response) = W::answer(self, &asked).await;
+        let Ok(response) = self.serve(&asked).await;
         Outcome::Success(convert(response, request.rocket().shutdown()))
     }
 }

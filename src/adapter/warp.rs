@@ -27,8 +27,7 @@ impl<W: When> From<EventSource<W>> for BoxedFilter<(Response,)> {
                         "" => path.as_str().to_owned(),
                         query => format!("{}?{query}", path.as_str()),
                     };
-                    let answer =
-                        W::answer(&events, &super::request(method.as_str(), &uri, headers));
+                    let answer = events.serve(&super::request(method.as_str(), &uri, headers));
                     async move {
                         let Ok(response) = answer.await;
                         convert(response)

@@ -25,9 +25,8 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::future::{Future, Ready, ready};
+use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -35,17 +34,15 @@ use std::time::Duration;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
+use super::access::{Access, Awaited, Hook, Now, Overload, Rules, When, clamp};
 use super::cors::Cors;
 use super::event_body::{EventBody, OnGap, Open, State};
 use super::head::Head;
-use super::permit::{Answer, Permit, PermitAsync, PermitNow, Permitting, Refusal};
+use super::permit::{Answer, Permit, PermitAsync, Refusal};
 use super::shutdown::Shutdown;
-use super::streams::{Limits, Streams};
 use super::timer::Timer;
-use crate::event::Event;
 use crate::log::{LastEventId, Start};
 use crate::store::Store;
-use crate::subscription::Subscribe;
 use crate::wire::sse;
 
 /// Serves a store to browsers: the handler to mount in your web server.
@@ -76,46 +73,17 @@ use crate::wire::sse;
 /// A cheap handle: clone it as often as you like. The settings are made before;
 /// setting one on a clone leaves the others as they are.
 pub struct EventSource<W: When = Now> {
-    store: Arc<dyn Store>,
+    access: Access,
     config: Arc<Config>,
-    streams: Arc<Streams>,
     when: PhantomData<fn() -> W>,
 }
 
 #[derive(Clone)]
 struct Config {
-    start: Start,
     on_gap: OnGap,
     keep_alive: Option<Duration>,
     retry: Option<Duration>,
-    farewell: (Duration, Duration),
-    max_age: Option<Duration>,
-    shutdown: Option<Shutdown>,
-    hook: Hook,
     cors: Option<Cors>,
-    limits: Limits,
-    overload: Overload,
-}
-
-#[derive(Clone)]
-enum Hook {
-    Open,
-    Now(PermitNow),
-    Async(PermitAsync),
-}
-
-/// What a client gets when there are too many streams already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Overload {
-    /// `200`, a jittered `retry:` and the end: a browser comes back in a while. The
-    /// default, because every other status closes a browser's `EventSource` for ever.
-    #[default]
-    Later,
-    /// `503`: a browser does not come back by itself.
-    Unavailable,
-    /// `204`: a browser does not come back.
-    Stop,
 }
 
 impl EventSource {
@@ -125,24 +93,13 @@ impl EventSource {
     /// other handles while a handler can still subscribe to it.
     pub fn new(store: impl Store) -> Self {
         Self {
-            store: Arc::new(store),
+            access: Access::new(store),
             config: Arc::new(Config {
-                start: Start::Live,
                 on_gap: OnGap::Tell,
                 keep_alive: Some(Duration::from_secs(15)),
                 retry: None,
-                farewell: (Duration::from_secs(2), Duration::from_secs(6)),
-                max_age: None,
-                shutdown: None,
-                hook: Hook::Open,
                 cors: None,
-                limits: Limits {
-                    total: usize::MAX,
-                    per_key: usize::MAX,
-                },
-                overload: Overload::Later,
             }),
-            streams: Streams::new(),
             when: PhantomData,
         }
     }
@@ -167,7 +124,7 @@ impl EventSource {
         self,
         hook: impl Fn(&Head<'_>) -> Result<Permit, Refusal> + Send + Sync + 'static,
     ) -> Self {
-        self.with(|config| config.hook = Hook::Now(Arc::new(hook)))
+        self.ruled(|rules| rules.hook = Hook::Now(Arc::new(hook)))
     }
 
     /// Asks this hook before every stream, as [`permit`](Self::permit) does, and waits
@@ -194,11 +151,10 @@ impl EventSource {
         F: Future<Output = Result<Permit, Refusal>> + Send + 'static,
     {
         let hook: PermitAsync = Arc::new(move |head| Box::pin(hook(head)));
-        let source = self.with(|config| config.hook = Hook::Async(hook));
+        let source = self.ruled(|rules| rules.hook = Hook::Async(hook));
         EventSource {
-            store: source.store,
+            access: source.access,
             config: source.config,
-            streams: source.streams,
             when: PhantomData,
         }
     }
@@ -208,7 +164,7 @@ impl EventSource {
     pub fn respond<B>(&self, request: &Request<B>) -> Response<EventBody> {
         let head = Head::of(request);
         match self.ask(head) {
-            Ok(asked) => self.answer(&asked, self.permitted(head)),
+            Ok(asked) => self.answer(&asked, self.access.rules().hook.ask(head)),
             Err(answered) => *answered,
         }
     }
@@ -223,15 +179,6 @@ impl EventSource {
         };
         self.answer(&asked, Ok(Permit::new()))
     }
-
-    fn permitted(&self, head: Head<'_>) -> Result<Permit, Refusal> {
-        match &self.config.hook {
-            Hook::Open => Ok(Permit::new()),
-            Hook::Now(hook) => hook(&head),
-            // `Awaited` in the type; nothing is granted that was not asked for.
-            Hook::Async(_) => Err(Refusal::FORBIDDEN),
-        }
-    }
 }
 
 impl EventSource<Awaited> {
@@ -245,17 +192,10 @@ impl EventSource<Awaited> {
         &self,
         request: &Request<B>,
     ) -> impl Future<Output = Response<EventBody>> + Send + use<B> {
-        let answer = Awaited::answer(self, request);
+        let answer = self.serve(request);
         async move {
             let Ok(response) = answer.await;
             response
-        }
-    }
-
-    fn permitting(&self, head: Head<'_>) -> Permitting {
-        match &self.config.hook {
-            Hook::Async(hook) => hook(&head),
-            Hook::Now(_) | Hook::Open => Box::pin(ready(Err(Refusal::FORBIDDEN))),
         }
     }
 }
@@ -266,7 +206,7 @@ impl<W: When> EventSource<W> {
     /// with its current value.
     #[must_use]
     pub fn start(self, start: Start) -> Self {
-        self.with(|config| config.start = start)
+        self.ruled(|rules| rules.start = start)
     }
 
     /// What happens to a client that has missed events. Default: [`OnGap::Tell`].
@@ -310,7 +250,7 @@ impl<W: When> EventSource<W> {
     pub fn farewell(self, least: Duration, most: Duration) -> Self {
         let least = clamp(least);
         let most = clamp(most).max(least);
-        self.with(|config| config.farewell = (least, most))
+        self.ruled(|rules| rules.farewell = (least, most))
     }
 
     /// How old a stream may grow: each ends at between 80 % and 100 % of this and its
@@ -319,13 +259,13 @@ impl<W: When> EventSource<W> {
     #[must_use]
     pub fn max_age(self, age: Duration) -> Self {
         let ten_years = Duration::from_secs(10 * 365 * 86_400);
-        self.with(|config| config.max_age = Some(age.min(ten_years)))
+        self.ruled(|rules| rules.max_age = Some(age.min(ten_years)))
     }
 
     /// Ends the streams when this shutdown begins. Default: none.
     #[must_use]
     pub fn shutdown(self, shutdown: &Shutdown) -> Self {
-        self.with(|config| config.shutdown = Some(shutdown.clone()))
+        self.ruled(|rules| rules.shutdown = Some(shutdown.clone()))
     }
 
     /// Lets pages of other origins read the streams. Default: no headers, which means
@@ -339,33 +279,49 @@ impl<W: When> EventSource<W> {
     /// no limit. What a client gets beyond it is [`overload`](Self::overload)'s.
     #[must_use]
     pub fn max_streams(self, streams: usize) -> Self {
-        self.with(|config| config.limits.total = streams)
+        self.ruled(|rules| rules.limits.total = streams)
     }
 
     /// How many streams one [key](Permit::key) may have open at once. Default: no
     /// limit.
     #[must_use]
     pub fn max_streams_per_key(self, streams: usize) -> Self {
-        self.with(|config| config.limits.per_key = streams)
+        self.ruled(|rules| rules.limits.per_key = streams)
     }
 
     /// What a client gets beyond a limit. Default: [`Overload::Later`].
     #[must_use]
     pub fn overload(self, overload: Overload) -> Self {
-        self.with(|config| config.overload = overload)
+        self.ruled(|rules| rules.overload = overload)
     }
 
     /// How many streams are open now, of this handler and its clones.
     #[must_use]
     pub fn streams(&self) -> usize {
-        self.streams.count()
+        self.access.streams().count()
     }
 
     /// Ends the streams that were permitted under this [key](Permit::key), at once:
     /// they send nothing more but their `retry:`. Returns how many. Who comes back
     /// asks the hook again.
     pub fn revoke(&self, key: &str) -> usize {
-        self.streams.revoke(key)
+        self.access.streams().revoke(key)
+    }
+
+    /// Answers a request, for services and adapters, whichever way the hook answers.
+    pub(crate) fn serve<B>(
+        &self,
+        request: &Request<B>,
+    ) -> W::Wait<Result<Response<EventBody>, Infallible>> {
+        let head = Head::of(request);
+        match self.ask(head) {
+            Ok(asked) => {
+                let source = self.clone();
+                let answer = move |permitted| Ok(source.answer(&asked, permitted));
+                W::decide(&self.access.rules().hook, head, answer)
+            }
+            Err(answered) => W::now(Ok(*answered)),
+        }
     }
 
     /// What can be said before the hook is asked.
@@ -409,41 +365,37 @@ impl<W: When> EventSource<W> {
 
     fn open(&self, last_event_id: Option<LastEventId>, permit: Permit) -> Response<EventBody> {
         let config = &*self.config;
-        let Some(admitted) = self.streams.admit(permit.key, config.limits) else {
-            return match config.overload {
+        let Some(entered) = self.access.enter(permit, last_event_id) else {
+            return match self.access.rules().overload {
                 Overload::Later => self.later(),
                 Overload::Unavailable => status(StatusCode::SERVICE_UNAVAILABLE),
                 Overload::Stop => status(StatusCode::NO_CONTENT),
             };
         };
-        let store = permit.store.as_ref().unwrap_or(&self.store);
-        let subscription = store.subscribe(Subscribe {
-            start: permit.start.unwrap_or(config.start),
-            last_event_id,
-        });
+        let subscription = entered.subscription;
         if config.on_gap == OnGap::Stop && subscription.first_gap().is_some() {
             return status(StatusCode::NO_CONTENT);
         }
-        let max_age = config.max_age.map(|age| between((age.mul_f64(0.8), age)));
-        let lifetime = match (permit.expires_in, max_age) {
-            (Some(expires), Some(max_age)) => Some(expires.min(max_age)),
-            (expires, max_age) => expires.or(max_age),
-        };
         head(EventBody::open(Open {
             state: State::Opening(sse::preamble(config.retry, subscription.bookmark())),
             subscription,
-            timer: Timer::new(config.keep_alive, lifetime),
-            shutdown: config.shutdown.as_ref().map(Shutdown::notice),
-            admitted,
+            timer: Timer::new(config.keep_alive, entered.lifetime),
+            shutdown: entered.shutdown,
+            admitted: entered.admitted,
             on_gap: config.on_gap,
-            farewell: between(config.farewell),
+            farewell: self.access.farewell(),
         }))
     }
 
     /// A stream that says when to come back.
     fn later(&self) -> Response<EventBody> {
-        let farewell = sse::farewell(between(self.config.farewell));
+        let farewell = sse::farewell(self.access.farewell());
         head(EventBody::once([sse::COMMENT, farewell].concat().into()))
+    }
+
+    fn ruled(mut self, set: impl FnOnce(&mut Rules)) -> Self {
+        self.access.set(set);
+        self
     }
 
     fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
@@ -463,9 +415,8 @@ struct Asked {
 impl<W: When> Clone for EventSource<W> {
     fn clone(&self) -> Self {
         Self {
-            store: Arc::clone(&self.store),
+            access: self.access.clone(),
             config: Arc::clone(&self.config),
-            streams: Arc::clone(&self.streams),
             when: PhantomData,
         }
     }
@@ -479,64 +430,17 @@ impl<W: When> fmt::Debug for EventSource<W> {
     }
 }
 
-/// Whether an [`EventSource`] answers at once or after a hook that waits: [`Now`] or
-/// [`Awaited`]. Sealed.
-pub trait When: sealed::Sealed + Sized + Send + Sync + 'static {
-    /// The answer to come.
-    type Answer: Future<Output = Result<Response<EventBody>, Infallible>> + Send + 'static;
-
-    /// Answers a request, for services and adapters that take both kinds.
-    fn answer<B>(source: &EventSource<Self>, request: &Request<B>) -> Self::Answer;
-}
-
-/// An [`EventSource`] that answers at once.
-#[derive(Clone, Copy, Debug)]
-pub enum Now {}
-
-/// An [`EventSource`] whose permission hook waits for somebody.
-#[derive(Clone, Copy, Debug)]
-pub enum Awaited {}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for super::Now {}
-    impl Sealed for super::Awaited {}
-}
-
-impl When for Now {
-    type Answer = Ready<Result<Response<EventBody>, Infallible>>;
-
-    fn answer<B>(source: &EventSource<Self>, request: &Request<B>) -> Self::Answer {
-        ready(Ok(source.respond(request)))
-    }
-}
-
-impl When for Awaited {
-    type Answer = Pin<Box<dyn Future<Output = Result<Response<EventBody>, Infallible>> + Send>>;
-
-    fn answer<B>(source: &EventSource<Self>, request: &Request<B>) -> Self::Answer {
-        let head = Head::of(request);
-        match source.ask(head) {
-            Ok(asked) => {
-                let (source, permitting) = (source.clone(), source.permitting(head));
-                Box::pin(async move { Ok(source.answer(&asked, permitting.await)) })
-            }
-            Err(answered) => Box::pin(ready(Ok(*answered))),
-        }
-    }
-}
-
 impl<W: When, B> tower_service::Service<Request<B>> for EventSource<W> {
     type Response = Response<EventBody>;
     type Error = Infallible;
-    type Future = W::Answer;
+    type Future = W::Wait<Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> W::Answer {
-        W::answer(self, &request)
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.serve(&request)
     }
 }
 
@@ -567,14 +471,4 @@ fn with(mut response: Response<EventBody>, headers: &HeaderMap) -> Response<Even
         response.headers_mut().insert(name, value.clone());
     }
     response
-}
-
-fn clamp(retry: Duration) -> Duration {
-    retry.clamp(Event::MIN_RETRY, Event::MAX_RETRY)
-}
-
-/// Some time between two, another one for each client.
-fn between((least, most): (Duration, Duration)) -> Duration {
-    let part = getrandom::u32().unwrap_or(u32::MAX / 2);
-    least + (most - least).mul_f64(f64::from(part) / f64::from(u32::MAX))
 }

@@ -4,6 +4,7 @@
 //!   `text/event-stream`.
 //! - [`Subscriber`]: your own, in this process or over any protocol.
 
+mod access;
 mod cors;
 mod event_body;
 mod event_source;
@@ -13,9 +14,10 @@ mod shutdown;
 mod streams;
 mod timer;
 
+pub use self::access::{Awaited, Now, Overload, When};
 pub use self::cors::Cors;
 pub use self::event_body::{EventBody, OnGap};
-pub use self::event_source::{Awaited, EventSource, Now, Overload, When};
+pub use self::event_source::EventSource;
 pub use self::head::Head;
 pub use self::permit::{Permit, Refusal};
 pub use self::shutdown::Shutdown;
