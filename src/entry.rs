@@ -22,6 +22,7 @@ pub struct Entry {
     name: Span,
     data: Span,
     lines: Option<Arc<str>>,
+    is_json: bool,
 }
 
 impl Entry {
@@ -35,6 +36,7 @@ impl Entry {
     /// Costs no allocation that grows with the event.
     pub(crate) fn stamped(position: Position, event: Encoded) -> Self {
         let (name, data) = event.spans();
+        let is_json = event.is_json();
         let (sse, id_line, lines) = event.stamp(position);
         Self {
             position,
@@ -43,6 +45,7 @@ impl Entry {
             name,
             data,
             lines,
+            is_json,
         }
     }
 
@@ -68,6 +71,12 @@ impl Entry {
             Some(lines) => lines,
             None => self.data.of(&self.sse, self.id_line),
         }
+    }
+
+    /// Whether its data was submitted as JSON, not as text that may happen to be JSON.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.is_json
     }
 
     /// The bytes that go to a browser: one block of `text/event-stream`, its

@@ -91,8 +91,8 @@ impl InvalidUtf8 {
     }
 }
 
-/// A value cannot be written as JSON. The value is untouched, no event was made.
+/// A value cannot be written as JSON, or a text is not JSON. No event was made.
 #[cfg(feature = "json")]
 #[derive(Debug, Error)]
-#[error("the value cannot be written as JSON")]
+#[error("not JSON")]
 pub struct JsonError(#[from] serde_json::Error);

@@ -40,6 +40,7 @@ pub struct Event {
     name: EventName,
     retry: Option<Duration>,
     data: String,
+    is_json: bool,
 }
 
 impl Event {
@@ -73,7 +74,8 @@ impl Event {
         }
     }
 
-    /// An event that carries `value` as JSON, on one line.
+    /// An event that carries `value` as JSON, on one line. Over a WebSocket its data is
+    /// that value, not a string.
     ///
     /// # Errors
     ///
@@ -81,7 +83,28 @@ impl Event {
     /// example a map whose keys are not strings.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<Self, crate::error::JsonError> {
-        Ok(Self::new(serde_json::to_string(value)?))
+        Ok(Self {
+            data: serde_json::to_string(value)?,
+            is_json: true,
+            ..Self::default()
+        })
+    }
+
+    /// An event that carries this text, which is JSON already, as [`json`](Self::json)
+    /// does a value.
+    ///
+    /// # Errors
+    ///
+    /// [`JsonError`](crate::JsonError) if it is not JSON.
+    #[cfg(feature = "json")]
+    pub fn from_json(data: impl Into<String>) -> Result<Self, crate::error::JsonError> {
+        let data = data.into();
+        serde_json::from_str::<serde::de::IgnoredAny>(&data)?;
+        Ok(Self {
+            data,
+            is_json: true,
+            ..Self::default()
+        })
     }
 
     /// The name (`event:`) under which a browser dispatches the event, that is
@@ -124,6 +147,12 @@ impl Event {
     #[must_use]
     pub fn into_data(self) -> String {
         self.data
+    }
+
+    /// Whether the text was given as JSON.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.is_json
     }
 
     /// What the event's size limit is compared with: the bytes of data and name, if

@@ -169,7 +169,11 @@ pub use crate::subscriber::{
     Awaited, Cors, EventBody, EventSource, Head, Now, OnGap, Overload, Permit, Refusal, Shutdown,
     Subscriber, When,
 };
+#[cfg(feature = "websocket")]
+pub use crate::subscriber::{Origins, Received, WebSocketSubscriber};
 pub use crate::subscription::{Delivery, Subscribe, Subscription};
+#[cfg(feature = "websocket")]
+pub use crate::wire::ws::Envelope;
 
 /// The project's own texts, tested with the crate.
 #[cfg(doctest)]

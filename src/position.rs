@@ -33,6 +33,15 @@ impl Position {
         self.offset
     }
 
+    /// The place just before this event.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn before(self) -> Self {
+        Self {
+            offset: self.offset.saturating_sub(1),
+            ..self
+        }
+    }
+
     pub(crate) fn epoch(self) -> Epoch {
         self.epoch
     }

@@ -24,6 +24,8 @@ use crate::gap::Gap;
 use crate::log::{Cursor, End, Found, LastEventId, Log, Start};
 use crate::position::Position;
 use crate::wire::sse;
+#[cfg(feature = "websocket")]
+use crate::wire::ws::{self, Envelope};
 
 /// What a subscription asks a store for.
 ///
@@ -249,6 +251,54 @@ impl Subscription {
         Poll::Ready(match chunk {
             Found::Events(bytes) => Some(Chunk::Events(bytes)),
             Found::Gap(gap) => Some(Chunk::Gap(sse::gap(&gap))),
+            Found::End(end) => {
+                self.end = Some(end);
+                None
+            }
+        })
+    }
+
+    /// The next messages of a WebSocket, as many as fit a page. `told` is the position
+    /// of the message before them, and then of the last of them.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn poll_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        envelope: Envelope,
+        told: &mut Option<Position>,
+    ) -> Poll<Option<Bytes>> {
+        if self.end.is_some() {
+            return Poll::Ready(None);
+        }
+        let found = match &mut self.source {
+            Source::Log { log, cursor, gap } => match gap.take() {
+                Some(gap) => Found::Gap(gap),
+                None if self.until.is_some_and(|until| cursor.has_reached(until)) => {
+                    Found::End(End::Closed)
+                }
+                None => ready!(log.poll_frames(cx, cursor, envelope, *told)),
+            },
+            Source::Stream(stream) => match ready!(poll_stream(stream, cx)) {
+                Found::Events(entry) => {
+                    let mut frames = Vec::new();
+                    ws::event(&mut frames, envelope, &entry, *told);
+                    Found::Events((frames.into(), entry.id()))
+                }
+                Found::Gap(gap) => Found::Gap(gap),
+                Found::End(end) => Found::End(end),
+            },
+        };
+        Poll::Ready(match found {
+            Found::Events((frames, last)) => {
+                *told = Some(last);
+                Some(frames)
+            }
+            Found::Gap(gap) => {
+                *told = Some(gap.resume);
+                let mut frames = Vec::new();
+                ws::gap(&mut frames, envelope, &gap);
+                Some(frames.into())
+            }
             Found::End(end) => {
                 self.end = Some(end);
                 None

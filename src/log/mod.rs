@@ -14,8 +14,8 @@
 //!
 //! # Locks
 //!
-//! Three, taken in this order: `ring` (what is retained), then either `run` (the last
-//! joined bytes) or a shard of `waiters` / `room`. No foreign code runs while one is
+//! Three, taken in this order: `ring` (what is retained), then either `run` or `frames`
+//! (the last joined bytes) or a shard of `waiters` / `room`. No foreign code runs while one is
 //! held, but for the clone of a waker, which runtimes do by counting.
 //!
 //! A reader parks while it still holds `ring`, after it has found nothing. An
@@ -23,6 +23,8 @@
 //! the reader sees the event, or the appender finds it parked: no wake-up is lost.
 //! Submitters that wait for room park and are woken in the same way.
 
+#[cfg(feature = "websocket")]
+mod frames;
 mod retention;
 mod ring;
 mod signal;
@@ -65,6 +67,8 @@ pub(crate) struct Log {
     /// The bytes that were joined last. A crowd that has read equally far wants
     /// the same ones, so they are joined once for all of it.
     run: Mutex<Option<Run>>,
+    #[cfg(feature = "websocket")]
+    frames: frames::Cache,
     /// Subscriptions that have read everything.
     waiters: Waiters,
     /// Submitters that wait for the slowest subscriber.
@@ -140,6 +144,8 @@ impl Log {
         Self {
             ring: RwLock::new(Ring::new(config.retention, wait)),
             run: Mutex::new(None),
+            #[cfg(feature = "websocket")]
+            frames: frames::Cache::default(),
             waiters: Waiters::new(),
             room: Waiters::new(),
             subscriptions: Gauge::new(),

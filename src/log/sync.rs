@@ -13,6 +13,8 @@ use std::sync as imp;
 pub(crate) use imp::atomic::{AtomicBool, AtomicUsize, Ordering};
 use imp::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 use std::sync::PoisonError;
+#[cfg(feature = "websocket")]
+use std::sync::TryLockError;
 
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(imp::Mutex<T>);
@@ -24,6 +26,16 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` if somebody else holds it.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 

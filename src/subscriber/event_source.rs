@@ -393,6 +393,11 @@ impl<W: When> EventSource<W> {
         head(EventBody::once([sse::COMMENT, farewell].concat().into()))
     }
 
+    #[cfg(feature = "websocket")]
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
+    }
+
     fn ruled(mut self, set: impl FnOnce(&mut Rules)) -> Self {
         self.access.set(set);
         self

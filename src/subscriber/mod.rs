@@ -2,6 +2,7 @@
 //!
 //! - [`EventSource`]: over HTTP, to browsers and everything else that reads
 //!   `text/event-stream`.
+//! - `WebSocketSubscriber`: over WebSockets, to pages that also have something to say.
 //! - [`Subscriber`]: your own, in this process or over any protocol.
 
 mod access;
@@ -9,10 +10,13 @@ mod cors;
 mod event_body;
 mod event_source;
 mod head;
+mod origin;
 mod permit;
 mod shutdown;
 mod streams;
 mod timer;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 pub use self::access::{Awaited, Now, Overload, When};
 pub use self::cors::Cors;
@@ -21,6 +25,8 @@ pub use self::event_source::EventSource;
 pub use self::head::Head;
 pub use self::permit::{Permit, Refusal};
 pub use self::shutdown::Shutdown;
+#[cfg(feature = "websocket")]
+pub use self::websocket::{Origins, Received, WebSocketSubscriber};
 
 use std::future::Future;
 

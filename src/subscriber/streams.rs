@@ -100,6 +100,11 @@ impl Streams {
 }
 
 impl Admitted {
+    #[cfg(feature = "websocket")]
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.key.as_ref().map(|(key, _)| &**key)
+    }
+
     pub(crate) fn is_revoked(&self) -> bool {
         self.key
             .as_ref()

@@ -1,4 +1,6 @@
-//! Bytes: the only room that writes a line break or a field name. No lock, no
-//! clock, no await.
+//! The only room that writes a line break, a field name or the head of a frame.
 
+mod json;
 pub(crate) mod sse;
+#[cfg(feature = "websocket")]
+pub(crate) mod ws;

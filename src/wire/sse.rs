@@ -30,6 +30,7 @@ use memchr::memchr2;
 use crate::event::Event;
 use crate::gap::Gap;
 use crate::position::{Epoch, Position};
+use crate::wire::json;
 
 /// The comment that opens a stream and keeps it alive.
 pub(crate) const COMMENT: Bytes = Bytes::from_static(b":\n\n");
@@ -49,6 +50,7 @@ pub(crate) struct Encoded {
     data: Span,
     /// Data of several lines, which does not stand in the block in one piece.
     lines: Option<Arc<str>>,
+    is_json: bool,
 }
 
 /// A part of the block: where it starts behind the id line, and its length.
@@ -95,6 +97,7 @@ pub(crate) fn encode(event: &Event) -> Encoded {
         name,
         data,
         lines: (count > 1).then(|| event.data().into()),
+        is_json: event.is_json(),
     }
 }
 
@@ -107,6 +110,10 @@ impl Encoded {
     /// Where the name (empty: none) and the data (if it is one line) stand.
     pub(crate) fn spans(&self) -> (Span, Span) {
         (self.name, self.data)
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.is_json
     }
 
     /// Writes the id in front. Returns the whole block, the length of its id line,
@@ -164,17 +171,9 @@ pub(crate) fn farewell(retry: Duration) -> Bytes {
     block.into()
 }
 
-/// A gap as an event. Its values are words and ids, so its JSON needs no escapes.
+/// A gap as an event.
 pub(crate) fn gap(gap: &Gap) -> Bytes {
-    let mut json = format!("{{\"reason\":\"{}\"", gap.reason);
-    if let Some(missed) = gap.missed {
-        json += &format!(",\"missed\":\"{missed}\"");
-    }
-    if let Some(from) = gap.from {
-        json += &format!(",\"from\":\"{from}\"");
-    }
-    json += &format!(",\"resume\":\"{}\"}}", gap.resume);
-
+    let json = json::gap(gap);
     let mut block = Vec::with_capacity(json.len() + 64);
     field(&mut block, "event", "gap");
     field(&mut block, "id", &gap.resume.to_string());

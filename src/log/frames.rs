@@ -1,0 +1,129 @@
+//! Events as the messages of a WebSocket, joined, and written once for everybody who
+//! has read equally far.
+//!
+//! They are written when they are first read, not when they are submitted: a log that
+//! nobody reads over WebSockets pays nothing. Only the last page is kept, so what a
+//! log holds is still what its retention says.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use super::ring::Ring;
+use super::sync::Mutex;
+use super::{Cursor, Found, Log, PAGE, Run};
+use crate::entry::Entry;
+use crate::position::Position;
+use crate::wire::ws::{self, Envelope};
+
+/// The page that was written last, in each envelope. Locked after `ring`, or alone
+/// while one is written; who holds `ring` does not wait for that.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    full: Mutex<Option<Run>>,
+    data: Mutex<Option<Run>>,
+}
+
+impl Cache {
+    fn of(&self, envelope: Envelope) -> &Mutex<Option<Run>> {
+        match envelope {
+            Envelope::Full => &self.full,
+            Envelope::Data => &self.data,
+        }
+    }
+}
+
+enum Taken {
+    /// Written before, for somebody else.
+    Written(Bytes),
+    /// To be written for everybody, without a lock.
+    Page(Vec<Entry>),
+    /// Behind another event than for everybody else.
+    Alone(Entry),
+}
+
+impl Log {
+    /// The messages of the next events, as many as fit a page, and the position of the
+    /// last of them, for a connection that has been told the position `prev`.
+    pub(crate) fn poll_frames(
+        &self,
+        cx: &mut Context<'_>,
+        cursor: &mut Cursor,
+        envelope: Envelope,
+        prev: Option<Position>,
+    ) -> Poll<Found<(Bytes, Position)>> {
+        let cache = self.frames.of(envelope);
+        let taken = ready!(self.poll_with(cx, cursor, |ring, from| {
+            take(ring, from, envelope, prev, cache).map(|(taken, to)| ((taken, from, to), to))
+        }));
+        let (taken, from, to) = match taken {
+            Found::Events(taken) => taken,
+            Found::Gap(gap) => return Poll::Ready(Found::Gap(gap)),
+            Found::End(end) => return Poll::Ready(Found::End(end)),
+        };
+        let bytes = match taken {
+            Taken::Written(bytes) => bytes,
+            Taken::Alone(entry) => {
+                let mut frames = Vec::new();
+                ws::event(&mut frames, envelope, &entry, prev);
+                frames.into()
+            }
+            Taken::Page(entries) => {
+                let mut cached = cache.lock();
+                match &*cached {
+                    Some(run) if run.from == from && run.to == to => run.bytes.clone(),
+                    _ => {
+                        let bytes = write(&entries, envelope);
+                        *cached = Some(Run {
+                            from,
+                            to,
+                            bytes: bytes.clone(),
+                        });
+                        bytes
+                    }
+                }
+            }
+        };
+        let last = self.position(cursor);
+        Poll::Ready(Found::Events((bytes, last)))
+    }
+}
+
+fn take(
+    ring: &Ring,
+    from: u64,
+    envelope: Envelope,
+    prev: Option<Position>,
+    cache: &Mutex<Option<Run>>,
+) -> Option<(Taken, u64)> {
+    let first = ring.get(from)?;
+    if envelope == Envelope::Full && prev != Some(first.id().before()) {
+        return Some((Taken::Alone(first.clone()), from + 1));
+    }
+    if let Some(cached) = cache.try_lock()
+        && let Some(run) = &*cached
+        && run.from == from
+    {
+        return Some((Taken::Written(run.bytes.clone()), run.to));
+    }
+    let mut size = 0;
+    let page: Vec<_> = ring
+        .range(from)
+        .take_while(|entry| {
+            let fits = size == 0 || size + entry.sse().len() <= PAGE;
+            size += entry.sse().len();
+            fits
+        })
+        .cloned()
+        .collect();
+    let to = from + page.len() as u64;
+    Some((Taken::Page(page), to))
+}
+
+fn write(entries: &[Entry], envelope: Envelope) -> Bytes {
+    let mut frames = Vec::new();
+    for entry in entries {
+        ws::event(&mut frames, envelope, entry, Some(entry.id().before()));
+    }
+    frames.into()
+}

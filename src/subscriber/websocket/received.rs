@@ -1,0 +1,66 @@
+//! What a client sends.
+
+use std::fmt;
+
+use bytes::Bytes;
+use tokio_websockets::Message;
+
+/// A message that a client has sent, see
+/// [`on_message`](crate::WebSocketSubscriber::on_message).
+pub struct Received<'a> {
+    message: &'a Message,
+    key: Option<&'a str>,
+    replies: Vec<Message>,
+}
+
+impl<'a> Received<'a> {
+    pub(super) fn new(message: &'a Message, key: Option<&'a str>) -> Self {
+        Self {
+            message,
+            key,
+            replies: Vec::new(),
+        }
+    }
+
+    pub(super) fn into_replies(self) -> Vec<Message> {
+        self.replies
+    }
+
+    /// The text, unless the message is binary.
+    #[must_use]
+    pub fn text(&self) -> Option<&'a str> {
+        self.message.as_text()
+    }
+
+    /// The bytes, of a text, too.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.message.as_payload()
+    }
+
+    /// The [key](crate::Permit::key) under which the client was permitted.
+    #[must_use]
+    pub fn key(&self) -> Option<&'a str> {
+        self.key
+    }
+
+    /// Sends this text to this client alone, as it is, before the events that follow.
+    pub fn reply(&mut self, text: impl Into<String>) {
+        self.replies.push(Message::text(text.into()));
+    }
+
+    /// Sends these bytes to this client alone, before the events that follow.
+    pub fn reply_bytes(&mut self, bytes: impl Into<Bytes>) {
+        self.replies.push(Message::binary(bytes.into()));
+    }
+}
+
+impl fmt::Debug for Received<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither the key nor what was sent: both may be secrets.
+        f.debug_struct("Received")
+            .field("is_text", &self.message.is_text())
+            .field("len", &self.bytes().len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,369 @@
+//! One open WebSocket.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_sink::Sink;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_websockets::{
+    CloseCode, Config as Codec, Error, Limits, Message, ServerBuilder, WebSocketStream,
+};
+
+use super::Config;
+use super::io::{Io, Violation};
+use super::received::Received;
+use crate::log::{End, Notice};
+use crate::position::Position;
+use crate::subscriber::access::Entered;
+use crate::subscriber::streams::Admitted;
+use crate::subscriber::timer::{Due, Timer};
+use crate::subscription::Subscription;
+use crate::wire::ws;
+
+/// How long the other side has to answer a close, and to hang up after it.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// Why a connection is closed (RFC 6455, 7.4, and its registry; 4000 and above are the
+/// application's).
+mod code {
+    pub(super) const GOING_AWAY: u16 = 1001;
+    pub(super) const POLICY: u16 = 1008;
+    pub(super) const TOO_BIG: u16 = 1009;
+    pub(super) const RESTART: u16 = 1012;
+    pub(super) const TRY_AGAIN_LATER: u16 = 1013;
+    pub(super) const TOO_SLOW: u16 = 4008;
+}
+
+/// How many answers may wait to be sent before nothing more is read.
+const MAX_UNSENT: usize = 16;
+
+/// A WebSocket that a handshake has promised and that waits for its connection.
+///
+/// It is subscribed already: what is submitted while the answer travels is not lost.
+pub(crate) struct Session {
+    /// `None`: to be told to come back later.
+    pub(super) entered: Option<Entered>,
+    pub(super) config: Arc<Config>,
+    pub(super) farewell: Duration,
+}
+
+impl Session {
+    /// Speaks over this connection, from behind the handshake to the end.
+    pub(crate) async fn run<I: AsyncRead + AsyncWrite + Unpin>(self, io: I) {
+        let mut connection = Connection::open(self, io);
+        poll_fn(|cx| connection.poll(cx)).await;
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+struct Connection<I> {
+    socket: WebSocketStream<Io<I>>,
+    /// While open: the ping and the end of what is permitted. Then: the end of patience.
+    timer: Timer,
+    state: State,
+    /// A ping is on its way and nothing has come since.
+    is_pinged: bool,
+    /// Answers since everything was last sent.
+    unsent: usize,
+    config: Arc<Config>,
+    farewell: Duration,
+}
+
+enum State {
+    Open(Box<Open>),
+    /// Our close is on its way, or in answer to theirs.
+    Closing,
+    /// Nothing more will be said; the connection is kept until the other side has had
+    /// time to read the close, which a reset would take away from it.
+    Lingering,
+}
+
+struct Open {
+    subscription: Subscription,
+    admitted: Admitted,
+    shutdown: Option<Notice>,
+    /// A shutdown has begun; what there was by then is still sent.
+    is_draining: bool,
+    /// The position that was sent last.
+    told: Option<Position>,
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
+    fn open(session: Session, io: I) -> Self {
+        let Session {
+            entered,
+            config,
+            farewell,
+        } = session;
+        // Messages of ours are not split, and the library has nothing to hold back.
+        let codec = Codec::default().frame_size(usize::MAX).flush_threshold(1);
+        let limits = Limits::default().max_payload_len(Some(config.inbound.message));
+        let server = ServerBuilder::new().config(codec).limits(limits);
+        let lifetime = entered.as_ref().and_then(|entered| entered.lifetime);
+        let mut connection = Self {
+            socket: server.serve(Io::new(io, config.inbound)),
+            timer: Timer::new(Some(config.ping), lifetime),
+            state: State::Closing,
+            is_pinged: false,
+            unsent: 0,
+            config,
+            farewell,
+        };
+        match entered {
+            Some(entered) => connection.begin(entered),
+            None => connection.close_for_a_while(code::TRY_AGAIN_LATER),
+        }
+        connection
+    }
+
+    fn begin(&mut self, entered: Entered) {
+        let told = match entered.subscription.first_gap() {
+            Some(_) => None,
+            None => entered.subscription.position(),
+        };
+        let mut frames = Vec::new();
+        ws::open(&mut frames, self.config.envelope, told);
+        self.socket.get_mut().send(frames.into());
+        self.state = State::Open(Box::new(Open {
+            subscription: entered.subscription,
+            admitted: entered.admitted,
+            shutdown: entered.shutdown,
+            is_draining: false,
+            told,
+        }));
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.is_to_end() {
+                return Poll::Ready(());
+            }
+            let is_sent = match Pin::new(&mut self.socket).poll_flush(cx) {
+                Poll::Ready(Ok(())) => true,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => false,
+            };
+            if is_sent {
+                self.unsent = 0;
+            }
+            if matches!(self.state, State::Lingering) {
+                return self.poll_hung_up(cx);
+            }
+            if self.unsent < MAX_UNSENT && self.poll_receive(cx).is_ready() {
+                continue;
+            }
+            if is_sent && self.poll_send(cx).is_ready() {
+                continue;
+            }
+            return match self.poll_notice(cx) {
+                Poll::Ready(Next::Go) => continue,
+                Poll::Ready(Next::End) => Poll::Ready(()),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+    }
+
+    /// Whoever is no longer permitted gets nothing more, whatever is waiting for it;
+    /// whoever does not answer a close is not waited for.
+    fn is_to_end(&mut self) -> bool {
+        match &self.state {
+            State::Open(open) if open.admitted.is_revoked() => {
+                self.close(code::POLICY, "revoked");
+            }
+            State::Open(_) if self.timer.is_over() => {
+                self.close_for_a_while(code::RESTART);
+            }
+            State::Open(_) => {}
+            State::Closing | State::Lingering => return self.timer.is_over(),
+        }
+        false
+    }
+
+    /// Takes what comes in.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let received = Pin::new(&mut self.socket).poll_next(cx);
+        if self.socket.get_mut().heard() {
+            self.is_pinged = false;
+            self.timer.sent();
+        }
+        match received {
+            Poll::Ready(Some(Ok(message))) => {
+                self.receive(&message);
+                Poll::Ready(())
+            }
+            // The library answers for what breaks the protocol, and ends then.
+            Poll::Ready(Some(Err(error))) => {
+                if matches!(error, Error::Io(_)) {
+                    self.linger();
+                } else {
+                    self.leave();
+                }
+                Poll::Ready(())
+            }
+            Poll::Ready(None) => {
+                self.linger();
+                Poll::Ready(())
+            }
+            Poll::Pending => match (&self.state, self.socket.get_ref().violation()) {
+                (State::Open(_), Some(violation)) => {
+                    self.refuse(violation);
+                    Poll::Ready(())
+                }
+                _ => Poll::Pending,
+            },
+        }
+    }
+
+    fn receive(&mut self, message: &Message) {
+        // A ping has been answered by the library, a close is being so.
+        if message.is_ping() {
+            self.unsent += 1;
+        } else if message.is_close() {
+            self.leave();
+        }
+        let State::Open(open) = &self.state else {
+            return;
+        };
+        let (Some(on_message), true) = (
+            &self.config.on_message,
+            message.is_text() || message.is_binary(),
+        ) else {
+            return;
+        };
+        let mut received = Received::new(message, open.admitted.key());
+        on_message(&mut received);
+        for reply in received.into_replies() {
+            self.unsent += 1;
+            self.say(reply);
+        }
+    }
+
+    /// Sends what is subscribed.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let State::Open(open) = &mut self.state else {
+            return Poll::Pending;
+        };
+        if !open.is_draining && open.shutdown.as_ref().is_some_and(Notice::is_set) {
+            open.drain();
+        }
+        let envelope = self.config.envelope;
+        let Poll::Ready(frames) = open.subscription.poll_frames(cx, envelope, &mut open.told)
+        else {
+            return Poll::Pending;
+        };
+        match (frames, open.subscription.end()) {
+            (Some(frames), _) => self.socket.get_mut().send(frames),
+            (None, Some(End::Slow)) => self.close(code::TOO_SLOW, "too slow"),
+            (None, _) if open.is_draining => self.close_for_a_while(code::RESTART),
+            (None, _) => self.close_for_a_while(code::GOING_AWAY),
+        }
+        Poll::Ready(())
+    }
+
+    /// What else there is to wait for: a shutdown, a revocation, the timer.
+    fn poll_notice(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        if let State::Open(open) = &mut self.state {
+            if let Some(shutdown) = &mut open.shutdown
+                && shutdown.poll_set(cx).is_ready()
+            {
+                open.drain();
+                return Poll::Ready(Next::Go);
+            }
+            if open.admitted.poll_revoked(cx).is_ready() {
+                return Poll::Ready(Next::Go);
+            }
+        }
+        match self.timer.poll_due(cx) {
+            Poll::Ready(Due::KeepAlive) if self.is_pinged => Poll::Ready(Next::End),
+            Poll::Ready(Due::KeepAlive) => {
+                self.is_pinged = true;
+                self.say(Message::ping(Bytes::new()));
+                Poll::Ready(Next::Go)
+            }
+            Poll::Ready(Due::Deadline) => Poll::Ready(Next::Go),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Waits until the other side has hung up.
+    fn poll_hung_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let io = self.socket.get_mut();
+        if let Poll::Ready(Err(_)) = Pin::new(&mut *io).poll_shutdown(cx) {
+            return Poll::Ready(());
+        }
+        // Deaf, it is only ready at the end.
+        let mut nothing = [0; 512];
+        if Pin::new(io)
+            .poll_read(cx, &mut ReadBuf::new(&mut nothing))
+            .is_ready()
+        {
+            return Poll::Ready(());
+        }
+        self.timer.poll_due(cx).map(drop)
+    }
+
+    fn refuse(&mut self, violation: Violation) {
+        let (code, reason) = match violation {
+            Violation::Length => (code::TOO_BIG, "message too big"),
+            Violation::Fragments => (code::POLICY, "too many fragments"),
+            Violation::Pings => (code::POLICY, "too many pings"),
+        };
+        self.close(code, reason);
+        self.socket.get_mut().deafen();
+    }
+
+    /// Closes it with the time after which the client is to come back.
+    fn close_for_a_while(&mut self, code: u16) {
+        let reason = format!("retry: {}", self.farewell.as_millis());
+        self.close(code, &reason);
+    }
+
+    fn close(&mut self, code: u16, reason: &str) {
+        self.say(Message::close(CloseCode::try_from(code).ok(), reason));
+        self.leave();
+    }
+
+    /// Lets go of what is subscribed, now and not when the other side has answered.
+    fn leave(&mut self) {
+        if !matches!(self.state, State::Lingering) {
+            self.state = State::Closing;
+            self.timer = Timer::new(None, Some(CLOSING));
+        }
+    }
+
+    fn linger(&mut self) {
+        self.leave();
+        self.state = State::Lingering;
+        self.socket.get_mut().deafen();
+    }
+
+    /// Puts a message behind what is to be sent. If the other side has closed, it is
+    /// not said.
+    fn say(&mut self, message: Message) {
+        let _ = Pin::new(&mut self.socket).start_send(message);
+    }
+}
+
+impl Open {
+    fn drain(&mut self) {
+        self.is_draining = true;
+        self.shutdown = None;
+        self.subscription.finish();
+    }
+}
+
+enum Next {
+    Go,
+    End,
+}
