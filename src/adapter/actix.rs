@@ -1,5 +1,8 @@
 //! actix-web 4: an [`EventSource`] is a handler.
 
+#[cfg(feature = "websocket")]
+mod websocket;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -27,11 +30,7 @@ impl<W: When> Handler<HttpRequest> for EventSource<W> {
     type Future = Pin<Box<dyn Future<Output = HttpResponse>>>;
 
     fn call(&self, request: HttpRequest) -> Self::Future {
-        let headers = request.headers().iter();
-        let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let uri = request.uri().to_string();
-        let asked = super::request(request.method().as_str(), &uri, headers);
-        let answer = self.serve(&asked);
+        let answer = self.serve(&asked(&request));
         Box::pin(async move {
             let Ok(response) = answer.await;
             let mut response = convert(response);
@@ -47,6 +46,13 @@ impl<W: When> Handler<HttpRequest> for EventSource<W> {
             }
         })
     }
+}
+
+fn asked(request: &HttpRequest) -> http::Request<()> {
+    let headers = request.headers().iter();
+    let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let uri = request.uri().to_string();
+    super::request(request.method().as_str(), &uri, headers)
 }
 
 /// actix-web has its own types of the same names, those of http 0.2. What is valid in

@@ -1,25 +1,15 @@
 //! hyper 1: an [`EventSource`] is what `serve_connection` takes.
 
+#[cfg(feature = "websocket")]
+mod websocket;
+
 use std::convert::Infallible;
 
 use http::{Request, Response};
 
-#[cfg(feature = "websocket")]
-use crate::subscriber::WebSocketSubscriber;
 use crate::subscriber::{EventBody, EventSource, When};
 
 impl<W: When, B> hyper::service::Service<Request<B>> for EventSource<W> {
-    type Response = Response<EventBody>;
-    type Error = Infallible;
-    type Future = W::Wait<Result<Self::Response, Infallible>>;
-
-    fn call(&self, request: Request<B>) -> Self::Future {
-        self.serve(&request)
-    }
-}
-
-#[cfg(feature = "websocket")]
-impl<W: When, B> hyper::service::Service<Request<B>> for WebSocketSubscriber<W> {
     type Response = Response<EventBody>;
     type Error = Infallible;
     type Future = W::Wait<Result<Self::Response, Infallible>>;

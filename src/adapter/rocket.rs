@@ -1,5 +1,8 @@
 //! rocket 0.5: an [`EventSource`] becomes routes, one for each method.
 
+#[cfg(feature = "websocket")]
+mod websocket;
+
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -35,15 +38,18 @@ impl<W: When> From<EventSource<W>> for Vec<Route> {
 #[rocket::async_trait]
 impl<W: When> Handler for EventSource<W> {
     async fn handle<'r>(&self, request: &'r Request<'_>, _: Data<'r>) -> Outcome<'r> {
-        let headers: Vec<_> = request.headers().iter().collect();
-        let headers = headers
-            .iter()
-            .map(|header| (header.name.as_str(), header.value.as_bytes()));
-        let uri = request.uri().to_string();
-        let asked = super::request(request.method().as_str(), &uri, headers);
-        let Ok(response) = self.serve(&asked).await;
+        let Ok(response) = self.serve(&asked(request)).await;
         Outcome::Success(convert(response, request.rocket().shutdown()))
     }
+}
+
+fn asked(request: &Request<'_>) -> http::Request<()> {
+    let headers: Vec<_> = request.headers().iter().collect();
+    let headers = headers
+        .iter()
+        .map(|header| (header.name.as_str(), header.value.as_bytes()));
+    let uri = request.uri().to_string();
+    super::request(request.method().as_str(), &uri, headers)
 }
 
 fn convert<'r>(response: http::Response<EventBody>, shutdown: Shutdown) -> Response<'r> {

@@ -1,6 +1,11 @@
 //! warp 0.4: an [`EventSource`] becomes a filter.
 
-use http::{HeaderMap, Method};
+#[cfg(feature = "websocket")]
+mod websocket;
+
+use std::convert::Infallible;
+
+use http::{HeaderMap, Method, Request};
 use http_body::Body;
 use warp::filters::BoxedFilter;
 use warp::filters::path::FullPath;
@@ -13,29 +18,37 @@ use crate::subscriber::{EventBody, EventSource, When};
 /// that are wrong are answered here.
 impl<W: When> From<EventSource<W>> for BoxedFilter<(Response,)> {
     fn from(events: EventSource<W>) -> Self {
-        let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-        warp::method()
-            .and(warp::path::full())
-            .and(query)
-            .and(warp::header::headers_cloned())
-            .then(
-                move |method: Method, path: FullPath, query: String, headers: HeaderMap| {
-                    let headers = headers
-                        .iter()
-                        .map(|(name, value)| (name.as_str(), value.as_bytes()));
-                    let uri = match &*query {
-                        "" => path.as_str().to_owned(),
-                        query => format!("{}?{query}", path.as_str()),
-                    };
-                    let answer = events.serve(&super::request(method.as_str(), &uri, headers));
-                    async move {
-                        let Ok(response) = answer.await;
-                        convert(response)
-                    }
-                },
-            )
+        request()
+            .then(move |request| {
+                let answer = events.serve(&request);
+                async move {
+                    let Ok(response) = answer.await;
+                    convert(response)
+                }
+            })
             .boxed()
     }
+}
+
+/// warp hands requests over in parts.
+fn request() -> impl Filter<Extract = (Request<()>,), Error = Infallible> + Clone {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::method()
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .map(
+            |method: Method, path: FullPath, query: String, headers: HeaderMap| {
+                let headers = headers
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_bytes()));
+                let uri = match &*query {
+                    "" => path.as_str().to_owned(),
+                    query => format!("{}?{query}", path.as_str()),
+                };
+                super::request(method.as_str(), &uri, headers)
+            },
+        )
 }
 
 /// warp's body can only be had as part of its responses.

@@ -1,7 +1,7 @@
 //! One open WebSocket.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -56,8 +56,26 @@ pub(crate) struct Session {
 impl Session {
     /// Speaks over this connection, from behind the handshake to the end.
     pub(crate) async fn run<I: AsyncRead + AsyncWrite + Unpin>(self, io: I) {
+        self.run_until(io, std::future::pending()).await;
+    }
+
+    /// As [`run`](Self::run), and ends as with a shutdown when a server's own begins.
+    pub(crate) async fn run_until<I: AsyncRead + AsyncWrite + Unpin>(
+        self,
+        io: I,
+        shutdown: impl Future<Output = ()>,
+    ) {
         let mut connection = Connection::open(self, io);
-        poll_fn(|cx| connection.poll(cx)).await;
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut has_begun = false;
+        poll_fn(|cx| {
+            if !has_begun && shutdown.as_mut().poll(cx).is_ready() {
+                has_begun = true;
+                connection.drain();
+            }
+            connection.poll(cx)
+        })
+        .await;
     }
 }
 
@@ -311,6 +329,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
             return Poll::Ready(());
         }
         self.timer.poll_due(cx).map(drop)
+    }
+
+    fn drain(&mut self) {
+        if let State::Open(open) = &mut self.state {
+            open.drain();
+        }
     }
 
     fn refuse(&mut self, violation: Violation) {
