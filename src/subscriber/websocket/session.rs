@@ -176,7 +176,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
                 self.unsent = 0;
             }
             if matches!(self.state, State::Lingering) {
-                return self.poll_hung_up(cx);
+                return self.poll_hung_up(cx, is_sent);
             }
             if self.unsent < MAX_UNSENT && self.poll_receive(cx).is_ready() {
                 continue;
@@ -315,9 +315,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
     }
 
     /// Waits until the other side has hung up.
-    fn poll_hung_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_hung_up(&mut self, cx: &mut Context<'_>, is_sent: bool) -> Poll<()> {
         let io = self.socket.get_mut();
-        if let Poll::Ready(Err(_)) = Pin::new(&mut *io).poll_shutdown(cx) {
+        if is_sent && let Poll::Ready(Err(_)) = Pin::new(&mut *io).poll_shutdown(cx) {
             return Poll::Ready(());
         }
         // Deaf, it is only ready at the end.
@@ -344,7 +344,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
             Violation::Pings => (code::POLICY, "too many pings"),
         };
         self.close(code, reason);
-        self.socket.get_mut().deafen();
+        // What else it sends is not read, so neither would its answer be.
+        self.linger();
     }
 
     /// Closes it with the time after which the client is to come back.

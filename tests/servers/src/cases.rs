@@ -6,16 +6,12 @@ use std::thread;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{self, SendRequest};
 use hyper::{Request, Version};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use crate::client::{Client, Id};
-use crate::fixture::{Fixture, PATIENCE};
+use crate::fixture::Fixture;
+use crate::http2;
 use crate::servers::Server;
-use crate::tls;
 
 pub(crate) fn the_head_is_exact(server: &'static Server) {
     let fixture = Fixture::new(server);
@@ -277,7 +273,7 @@ pub(crate) fn the_server_can_stop_once_a_shutdown_has_begun(server: &'static Ser
 pub(crate) fn twenty_streams_share_one_connection(server: &'static Server) {
     let fixture = Fixture::noticing(server, server.notices_cancelling);
     let talk = async {
-        let mut connection = connect_http2(&fixture).await;
+        let mut connection = http2::connect(&fixture).await;
         let mut streams = Vec::new();
         for _ in 0..20 {
             let request = Request::get("http://localhost/events");
@@ -314,13 +310,7 @@ pub(crate) fn twenty_streams_share_one_connection(server: &'static Server) {
         }
         fixture.has_subscribers(0);
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let in_time = runtime.block_on(async { timeout(PATIENCE * 2, talk).await });
-    in_time.expect("all of it comes");
+    http2::talk(talk);
 }
 
 /// Only of a server that tells its handlers of its own shutdown.
@@ -383,28 +373,6 @@ fn submit(fixture: &Fixture, numbers: std::ops::RangeInclusive<u64>) {
 }
 
 /// With prior knowledge, or by what the TLS handshake agrees on.
-async fn connect_http2(fixture: &Fixture) -> SendRequest<Empty<Bytes>> {
-    let tcp = tokio::net::TcpStream::connect(fixture.address).await;
-    let tcp = tcp.unwrap();
-    if !fixture.server.tls {
-        return shake_hands(TokioIo::new(tcp)).await;
-    }
-    let name = tls::NAME.try_into().unwrap();
-    let tls = TlsConnector::from(tls::client("h2")).connect(name, tcp);
-    let tls = tls.await.unwrap();
-    assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    shake_hands(TokioIo::new(tls)).await
-}
-
-async fn shake_hands<I>(io: I) -> SendRequest<Empty<Bytes>>
-where
-    I: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
-{
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
-    tokio::spawn(connection);
-    sender
-}
-
 /// A stream of HTTP/2.
 struct Stream {
     incoming: Incoming,

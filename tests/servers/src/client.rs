@@ -9,13 +9,14 @@ use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 use crate::fixture::{Fixture, PATIENCE};
 use crate::tls;
 
-enum Io {
+#[derive(Debug)]
+pub(crate) enum Io {
     Tcp(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Io {
-    fn connect(fixture: &Fixture) -> Self {
+    pub(crate) fn connect(fixture: &Fixture) -> Self {
         let tcp = TcpStream::connect(fixture.address).unwrap();
         tcp.set_nodelay(true).unwrap();
         tcp.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -28,24 +29,35 @@ impl Io {
         Self::Tls(Box::new(StreamOwned::new(session, tcp)))
     }
 
-    fn tcp(&self) -> &TcpStream {
+    pub(crate) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Tcp(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref(),
         }
     }
+}
 
+impl Read for Io {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
         match self {
             Self::Tcp(tcp) => tcp.read(buf),
             Self::Tls(tls) => tls.read(buf),
         }
     }
+}
 
-    fn write(&mut self, bytes: &[u8]) {
+impl Write for Io {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self {
-            Self::Tcp(tcp) => tcp.write_all(bytes).unwrap(),
-            Self::Tls(tls) => tls.write_all(bytes).unwrap(),
+            Self::Tcp(tcp) => tcp.write(bytes),
+            Self::Tls(tls) => tls.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Tcp(tcp) => tcp.flush(),
+            Self::Tls(tls) => tls.flush(),
         }
     }
 }
@@ -108,7 +120,7 @@ impl Client {
     /// As [`ask`](Self::ask), in the older version.
     pub(crate) fn ask_http_1_0(&mut self) -> Head {
         let request = b"GET /events HTTP/1.0\r\nHost: localhost\r\n\r\n";
-        self.io.write(request);
+        self.io.write_all(request).unwrap();
         self.head()
     }
 
@@ -138,7 +150,7 @@ impl Client {
         let mut request = request.into_bytes();
         request.extend_from_slice(headers);
         request.extend_from_slice(b"\r\n");
-        self.io.write(&request);
+        self.io.write_all(&request).unwrap();
     }
 
     fn head(&mut self) -> Head {
@@ -234,7 +246,10 @@ impl Id {
     /// That of a block.
     pub(crate) fn of(block: &str) -> Self {
         let id = block.lines().find_map(|line| line.strip_prefix("id: "));
-        let id = id.unwrap_or_else(|| panic!("no id in {block:?}"));
+        Self::read(id.unwrap_or_else(|| panic!("no id in {block:?}")))
+    }
+
+    pub(crate) fn read(id: &str) -> Self {
         let (epoch, offset) = id.rsplit_once('-').unwrap();
         Self {
             epoch: epoch.to_owned(),

@@ -6,7 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tornadose::{Cors, EventSource, OnGap, Permit, QueueStore, Refusal, Retention, Shutdown};
+use tornadose::{
+    Cors, EventSource, Head, OnGap, Permit, QueueStore, Refusal, Retention, Shutdown,
+    WebSocketSubscriber,
+};
 
 use crate::servers::Server;
 
@@ -22,14 +25,14 @@ impl Ready {
         self.0.send(address).unwrap();
     }
 
-    pub(crate) fn listen(&self) -> std::net::TcpListener {
+    pub(crate) fn listen(self) -> std::net::TcpListener {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         self.at(listener.local_addr().unwrap());
         listener
     }
 
-    pub(crate) fn listen_tokio(&self) -> tokio::net::TcpListener {
+    pub(crate) fn listen_tokio(self) -> tokio::net::TcpListener {
         tokio::net::TcpListener::from_std(self.listen()).unwrap()
     }
 }
@@ -76,11 +79,7 @@ impl Fixture {
         Self::with(server, Retention::new(), |events| {
             let cors = Cors::origins(["https://page.example"]).unwrap();
             let events = events.without_keep_alive().cors(cors);
-            events.permit(|head| match (head.header("x-user"), head.query("room")) {
-                (None, _) => Err(Refusal::UNAUTHORIZED),
-                (Some(user), Some("red")) => Ok(Permit::new().key(user)),
-                (Some(_), _) => Err(Refusal::NOT_FOUND),
-            })
+            events.permit(of_the_red_room)
         })
     }
 
@@ -100,15 +99,72 @@ impl Fixture {
         retention: Retention,
         config: impl FnOnce(EventSource) -> EventSource,
     ) -> Self {
+        Self::running(server, retention, |events| {
+            let events = config(events);
+            move |ready, stop| (server.run)(events, ready, stop)
+        })
+    }
+
+    /// One that speaks over WebSockets, and answers what it hears.
+    pub(crate) fn speaking(server: &'static Server) -> Self {
+        Self::with_sockets(server, Retention::new().events(100), |events| {
+            events.websocket()
+        })
+    }
+
+    /// One that speaks over WebSockets and retains so many events.
+    pub(crate) fn speaking_of(server: &'static Server, events: usize) -> Self {
+        Self::with_sockets(server, Retention::new().events(events), |events| {
+            events.websocket()
+        })
+    }
+
+    /// One that soon asks who is silent, over WebSockets.
+    pub(crate) fn pinging(server: &'static Server) -> Self {
+        Self::with_sockets(server, Retention::new(), |events| {
+            events.websocket().ping(Duration::from_millis(50))
+        })
+    }
+
+    /// One whose WebSockets only a user may have, and only those of the red room.
+    pub(crate) fn guarding_sockets(server: &'static Server) -> Self {
+        Self::with_sockets(server, Retention::new(), |events| {
+            events.permit(of_the_red_room).websocket()
+        })
+    }
+
+    fn with_sockets(
+        server: &'static Server,
+        retention: Retention,
+        config: impl FnOnce(EventSource) -> WebSocketSubscriber,
+    ) -> Self {
+        Self::running(server, retention, |events| {
+            let socket = config(events).on_message(|received| {
+                if let Some(text) = received.text() {
+                    received.reply(format!("heard {text}"));
+                }
+            });
+            move |ready, stop| (server.run_socket)(socket, ready, stop)
+        })
+    }
+
+    fn running<R>(
+        server: &'static Server,
+        retention: Retention,
+        mount: impl FnOnce(EventSource) -> R,
+    ) -> Self
+    where
+        R: FnOnce(Ready, Stop) + Send + 'static,
+    {
         let store = QueueStore::builder().retention(retention).build();
         let shutdown = Shutdown::new();
-        let events = config(EventSource::new(store.clone()).shutdown(&shutdown));
+        let run = mount(EventSource::new(store.clone()).shutdown(&shutdown));
 
         let (ready, address) = mpsc::channel();
         let (stop, told) = oneshot::channel();
         let (has_stopped, stopped) = mpsc::channel();
         thread::spawn(move || {
-            (server.run)(events, Ready(ready), Stop(told));
+            run(Ready(ready), Stop(told));
             let _ = has_stopped.send(());
         });
         Self {
@@ -139,6 +195,14 @@ impl Fixture {
     /// Waits until the server has stopped.
     pub(crate) fn has_stopped(&self) {
         self.stopped.recv_timeout(PATIENCE).expect("it stops");
+    }
+}
+
+fn of_the_red_room(head: &Head<'_>) -> Result<Permit, Refusal> {
+    match (head.header("x-user"), head.query("room")) {
+        (None, _) => Err(Refusal::UNAUTHORIZED),
+        (Some(user), Some("red")) => Ok(Permit::new().key(user)),
+        (Some(_), _) => Err(Refusal::NOT_FOUND),
     }
 }
 

@@ -14,13 +14,16 @@
 mod cases;
 mod client;
 mod fixture;
+mod http2;
 mod readme;
 mod servers;
+mod socket;
+mod socket_cases;
 mod tls;
 
 macro_rules! suites {
     ($($server:ident)*) => {
-        $(suite! { $server:
+        $(suite! { $server of cases:
             the_head_is_exact
             the_first_bytes_leave_before_any_event
             an_event_leaves_at_once
@@ -42,12 +45,30 @@ macro_rules! suites {
     };
 }
 
+macro_rules! socket_suites {
+    ($($server:ident)*) => {
+        $(suite! { $server of socket_cases:
+            it_is_told_at_once_where_it_begins
+            events_leave_at_once_and_in_order
+            a_large_event_arrives_whole
+            a_returning_client_gets_what_it_missed
+            an_evicted_id_is_told_as_a_gap
+            what_a_client_sends_is_heard_and_answered
+            who_may_not_is_refused_and_leaves_nothing_behind
+            who_leaves_is_noticed
+            who_does_not_answer_is_dropped
+            a_shutdown_closes_it_and_the_server_can_stop
+            a_closed_store_closes_it
+        })*
+    };
+}
+
 macro_rules! suite {
-    ($server:ident: $($case:ident)*) => {
+    ($server:ident of $cases:ident: $($case:ident)*) => {
         mod $server {
             $(#[test]
             fn $case() {
-                crate::cases::$case(&crate::servers::$server::SERVER);
+                crate::$cases::$case(&crate::servers::$server::SERVER);
             })*
         }
     };
@@ -55,6 +76,26 @@ macro_rules! suite {
 
 mod on {
     suites! { actix axum axum_handler axum_tls hyper hyper_tls poem rocket salvo tower warp }
+}
+
+/// Not poem, which keeps to itself what its connections could become.
+mod over_websockets {
+    socket_suites! { actix axum axum_tls hyper hyper_tls rocket salvo tower warp }
+}
+
+/// The servers that offer WebSockets over HTTP/2.
+mod over_http_2 {
+    macro_rules! inside_http_2 {
+        ($($server:ident)*) => {
+            $(#[test]
+            fn $server() {
+                crate::socket_cases::it_also_works_inside_http_2(
+                    &crate::servers::$server::SERVER,
+                );
+            })*
+        };
+    }
+    inside_http_2! { axum axum_tls hyper hyper_tls tower }
 }
 
 /// The servers whose own shutdown reaches the streams.

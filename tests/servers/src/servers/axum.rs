@@ -11,6 +11,10 @@ pub(crate) const SERVER: Server = Server {
         let app = Router::new().route_service("/events", events);
         block_on(async { serve(ready.listen_tokio(), app, stop).await });
     },
+    run_socket: |socket, ready, stop| {
+        let app = Router::new().route_service("/socket", socket);
+        block_on(async { serve(ready.listen_tokio(), app, stop).await });
+    },
     ..PLAIN
 };
 

@@ -10,20 +10,29 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::{PLAIN, Server, axum::serve, block_on};
+use crate::fixture::{Ready, Stop};
 use crate::tls;
 
 pub(crate) const SERVER: Server = Server {
     run: |events, ready, stop| {
         let app = Router::new().route_service("/events", events);
-        block_on(async {
-            let tcp = ready.listen_tokio();
-            let tls = TlsAcceptor::from(tls::server());
-            serve(TlsListener { tcp, tls }, app, stop).await;
-        });
+        serve_tls(app, ready, stop);
+    },
+    run_socket: |socket, ready, stop| {
+        let app = Router::new().route_service("/socket", socket);
+        serve_tls(app, ready, stop);
     },
     tls: true,
     ..PLAIN
 };
+
+fn serve_tls(app: Router, ready: Ready, stop: Stop) {
+    block_on(async {
+        let tcp = ready.listen_tokio();
+        let tls = TlsAcceptor::from(tls::server());
+        serve(TlsListener { tcp, tls }, app, stop).await;
+    });
+}
 
 struct TlsListener {
     tcp: TcpListener,

@@ -11,6 +11,11 @@ pub(crate) const SERVER: Server = Server {
         let wrap = async |tcp| tls.accept(tcp).await.unwrap();
         block_on(hyper::serve(events, ready, stop, wrap));
     },
+    run_socket: |socket, ready, stop| {
+        let tls = TlsAcceptor::from(tls::server());
+        let wrap = async |tcp| tls.accept(tcp).await.unwrap();
+        block_on(hyper::serve_sockets(socket, ready, stop, wrap));
+    },
     tls: true,
     ..PLAIN
 };

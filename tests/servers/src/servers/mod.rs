@@ -12,7 +12,7 @@ pub(crate) mod salvo;
 pub(crate) mod tower;
 pub(crate) mod warp;
 
-use tornadose::EventSource;
+use tornadose::{EventSource, WebSocketSubscriber};
 
 use crate::fixture::{Ready, Stop};
 
@@ -20,6 +20,8 @@ use crate::fixture::{Ready, Stop};
 pub(crate) struct Server {
     /// Serves until it is told to stop.
     pub(crate) run: fn(EventSource, Ready, Stop),
+    /// The same, over WebSockets.
+    pub(crate) run_socket: fn(WebSocketSubscriber, Ready, Stop),
     /// Whether it is spoken to by TLS.
     pub(crate) tls: bool,
     /// What it adds to every head, besides the time.
@@ -39,6 +41,7 @@ pub(crate) struct Server {
 /// A server that keeps out of the way.
 const PLAIN: Server = Server {
     run: |_, _, _| unreachable!("every server runs"),
+    run_socket: |_, _, _| unreachable!("asked of those that can"),
     tls: false,
     own_headers: &[],
     head_headers: &[],

@@ -9,5 +9,9 @@ pub(crate) const SERVER: Server = Server {
         let events = TowerToHyperService::new(events);
         block_on(hyper::serve(events, ready, stop, async |tcp| tcp));
     },
+    run_socket: |socket, ready, stop| {
+        let socket = TowerToHyperService::new(socket);
+        block_on(hyper::serve_sockets(socket, ready, stop, async |tcp| tcp));
+    },
     ..PLAIN
 };
