@@ -1,4 +1,5 @@
-//! Publish/subscribe over Server-Sent Events, in the web server you already have.
+//! Publish/subscribe over Server-Sent Events and WebSockets, in the web server you
+//! already have.
 //!
 //! Make a store, mount an [`EventSource`] on it, submit from any thread. Every
 //! browser that is connected has the event; every browser that was away gets what
@@ -52,7 +53,7 @@
 //! | [position](Position) | an event's place: the log's epoch and an offset. Printed, it is the SSE `id` |
 //! | [retention](Retention) | what a log keeps, by count, bytes and age |
 //! | [subscription](Subscription) | a position that moves |
-//! | [subscriber](Subscriber) | who is told: an [`EventSource`], or yours |
+//! | [subscriber](Subscriber) | who is told: an [`EventSource`], a `WebSocketSubscriber`, or yours |
 //! | [gap](Gap) | what a subscriber is told in the place of events that it will not get |
 //!
 //! # Stores
@@ -91,6 +92,14 @@
 //! # Ok::<(), tornadose::InvalidOrigin>(())
 //! ```
 //!
+//! # WebSockets
+//!
+//! A browser's `EventSource` reconnects and resumes by itself, and needs nothing but
+//! HTTP. For a page that also has something to say, the feature `websocket` serves the
+//! same store to the same people: [`events.websocket()`](EventSource) is a handler to
+//! mount beside the other. Its messages carry the same ids, and a client goes on with
+//! `?lastEventId=`, from the one to the other if it likes.
+//!
 //! # Promises
 //!
 //! - **Order.** A log has one order; of two submits, one of which returned before
@@ -110,7 +119,8 @@
 //!
 //! # Runtimes
 //!
-//! Submitting and answering requests need none. Keep-alive comments and the stall
+//! Submitting and answering requests need none, but for WebSockets, which live in a task
+//! of the server's. Keep-alive comments and the stall
 //! time-out of [`Overflow::Wait`] need tokio's time in the runtime that polls, which
 //! `#[tokio::main]` and `enable_all` enable; every server this crate knows of runs on
 //! tokio.
@@ -125,6 +135,7 @@
 //! | `rocket` | no | `Vec<rocket::Route>` from an [`EventSource`] |
 //! | `warp` | no | `warp::filters::BoxedFilter` from an [`EventSource`] |
 //! | `json` | no | [`Event::json`], from any `serde::Serialize` |
+//! | `websocket` | no | `WebSocketSubscriber`, for all of these servers |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

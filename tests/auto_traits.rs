@@ -94,6 +94,20 @@ fn every_type_is_what_it_says() {
         Subscribe:         YES  YES  YES   YES,
         Subscription:      YES  YES  YES   YES,
     }
+    #[cfg(feature = "websocket")]
+    {
+        use tornadose::{Envelope, Origins, WebSocketSubscriber};
+        type Received = tornadose::Received<'static>;
+        type AwaitingSocket = WebSocketSubscriber<Awaited>;
+        #[rustfmt::skip]
+        table! {
+            Envelope:            YES YES YES YES,
+            Origins:             YES YES YES YES,
+            Received:            YES YES YES YES,
+            WebSocketSubscriber: YES YES YES NO,
+            AwaitingSocket:      YES YES YES NO,
+        }
+    }
     #[cfg(feature = "json")]
     {
         use tornadose::JsonError;

@@ -236,6 +236,9 @@ impl<W: When> EventSource<W> {
     /// How long clients wait before they reconnect, told once at the beginning.
     /// Held between [`Event::MIN_RETRY`] and [`Event::MAX_RETRY`]. Default: not
     /// told; browsers wait about 3 s.
+    ///
+    /// [`Event::MIN_RETRY`]: crate::Event::MIN_RETRY
+    /// [`Event::MAX_RETRY`]: crate::Event::MAX_RETRY
     #[must_use]
     pub fn retry(self, retry: Duration) -> Self {
         self.with(|config| config.retry = Some(clamp(retry)))
@@ -246,6 +249,9 @@ impl<W: When> EventSource<W> {
     /// Each is told another time between these two, so that they do not all come back at
     /// once. Held between [`Event::MIN_RETRY`] and [`Event::MAX_RETRY`]. Default: 2 s to
     /// 6 s.
+    ///
+    /// [`Event::MIN_RETRY`]: crate::Event::MIN_RETRY
+    /// [`Event::MAX_RETRY`]: crate::Event::MAX_RETRY
     #[must_use]
     pub fn farewell(self, least: Duration, most: Duration) -> Self {
         let least = clamp(least);

@@ -1,4 +1,4 @@
-//! The lines in the README that mount an event source are those that are tested here.
+//! The lines in the README that mount a handler are those that are tested here.
 
 const README: &str = include_str!("../../../README.md");
 
@@ -14,19 +14,23 @@ const SERVERS: [&str; 8] = [
 ];
 
 #[test]
-fn its_table_tells_the_very_lines() {
-    let (_, table) = README.split_once("<!-- tests/servers -->").unwrap();
-    let lines = table.trim_start().lines();
-    let rows = lines.skip(2).take_while(|line| line.starts_with('|'));
-    let mut number = 0;
-    for row in rows {
-        let line = row.split('|').nth(2).unwrap();
-        let line = dense(line.trim().trim_matches('`'));
-        let tested = SERVERS.iter().any(|server| dense(server).contains(&line));
-        assert!(tested, "{row}");
-        number += 1;
+fn its_tables_tell_the_very_lines() {
+    let mut tables = README.split("<!-- tests/servers -->").skip(1);
+    // poem has no line for WebSockets.
+    for number in [SERVERS.len(), SERVERS.len() - 1] {
+        let lines = tables.next().unwrap().trim_start().lines();
+        let rows = lines.skip(2).take_while(|line| line.starts_with('|'));
+        let mut tested = 0;
+        for row in rows {
+            let line = row.split('|').nth(2).unwrap();
+            let line = dense(line.trim().trim_matches('`'));
+            let found = SERVERS.iter().any(|server| dense(server).contains(&line));
+            assert!(found, "{row}");
+            tested += 1;
+        }
+        assert_eq!(tested, number);
     }
-    assert_eq!(number, SERVERS.len());
+    assert_eq!(tables.next(), None);
 }
 
 /// Without what rustfmt decides.

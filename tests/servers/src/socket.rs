@@ -10,6 +10,7 @@ use tungstenite::{HandshakeError, Message, WebSocket};
 use crate::client::{Id, Io};
 use crate::fixture::Fixture;
 
+#[derive(Debug)]
 pub(crate) struct Socket(WebSocket<Io>);
 
 impl Socket {

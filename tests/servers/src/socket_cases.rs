@@ -130,9 +130,8 @@ pub(crate) fn who_may_not_is_refused_and_leaves_nothing_behind(server: &'static 
     assert_eq!(fixture.store.subscribers(), 0);
 
     let same = ("origin", "http://localhost");
-    let mut socket = Socket::ask(&fixture, "/socket?room=red", &[ann, same])
-        .ok()
-        .expect("101");
+    let socket = Socket::ask(&fixture, "/socket?room=red", &[ann, same]);
+    let mut socket = socket.expect("101");
     assert!(socket.text().ends_with(r#","event":"open"}"#));
 
     // Not a WebSocket, or none that we know.
