@@ -433,10 +433,10 @@ impl<W: When> EventSource<W> {
             state: State::Opening(sse::preamble(config.retry, subscription.bookmark())),
             subscription,
             timer: Timer::new(config.keep_alive, lifetime),
-            shutdown: config.shutdown.as_ref().map(Shutdown::notice),
             admitted,
             on_gap: config.on_gap,
             farewell: between(config.farewell),
+            departure: config.shutdown.as_ref().map(Shutdown::departure),
         }))
     }
 
