@@ -68,7 +68,7 @@
 //!
 //! Both end well: [`close`](QueueStore::close) a store, or [begin](Shutdown::begin)
 //! a [`Shutdown`], and every stream sends what it still has, says when to come
-//! back, and ends.
+//! back, and ends: all at once or [a batch at a time](Shutdown::paced).
 //!
 //! # Who may listen
 //!

@@ -161,4 +161,5 @@ async fn every_future_can_be_spawned() {
     is_send(subscription.recv());
     is_send(store.submit("x").expect("taken"));
     is_send(Shutdown::new().begun());
+    is_send(Shutdown::new().ended());
 }

@@ -18,8 +18,9 @@ use tokio::runtime;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_test::task::Spawn;
 use tornadose::{
-    DataStore, Event, EventBody, EventName, EventSource, LastEventId, OnGap, Overflow, Position,
-    QueueStore, Retention, Shutdown, Start, Store, SubmitError, Submitted, Subscribe, Subscription,
+    DataStore, Event, EventBody, EventName, EventSource, LastEventId, OnGap, Overflow, Permit,
+    Position, QueueStore, Retention, Shutdown, Start, Store, SubmitError, Submitted, Subscribe,
+    Subscription,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -739,6 +740,297 @@ async fn a_farewell_is_held_between_the_bounds_of_retry_times() {
         let told = farewell(&text(&mut reader));
         assert!(range.contains(&told), "{told}");
     }
+}
+
+// ---------------------------------------------------------------------------
+// The end of a shutdown
+// ---------------------------------------------------------------------------
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_has_ended_when_the_last_stream_is_gone() {
+    let shutdown = Shutdown::new();
+    let events = EventSource::new(QueueStore::new()).shutdown(&shutdown);
+    let other = EventSource::new(Silent).shutdown(&shutdown);
+    let (mut told, mut left) = (opened(&events), reader(&other));
+    let mut ended = tokio_test::task::spawn(shutdown.ended());
+    assert!(ended.poll().is_pending());
+
+    shutdown.begin();
+    assert!(ended.is_woken());
+    assert!(ended.poll().is_pending());
+    farewell(&text(&mut told));
+    assert!(!ended.is_woken(), "another one is open");
+    assert!(ended.poll().is_pending());
+    assert_eq!(text(&mut left), comment());
+    drop(left);
+    assert!(ended.is_woken());
+    assert!(ended.poll().is_ready());
+    assert_eq!((events.streams(), other.streams()), (0, 0));
+
+    // It holds as long as nobody comes.
+    assert!(tokio_test::task::spawn(shutdown.ended()).poll().is_ready());
+    let late = body(&events);
+    let mut ended = tokio_test::task::spawn(shutdown.ended());
+    assert!(ended.poll().is_pending());
+    drop(late);
+    assert!(ended.poll().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_has_not_ended_before_it_begins() {
+    let shutdown = Shutdown::new();
+    let events = EventSource::new(QueueStore::new()).shutdown(&shutdown);
+    let mut ended = tokio_test::task::spawn(shutdown.ended());
+    assert!(ended.poll().is_pending());
+    drop(opened(&events));
+    assert!(ended.poll().is_pending());
+    assert!(timeout(3600 * SECOND, shutdown.ended()).await.is_err());
+    shutdown.begin();
+    assert!(ended.is_woken());
+    assert!(ended.poll().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_stream_does_not_keep_a_shutdown_waiting() {
+    let shutdown = Shutdown::new();
+    let events = EventSource::new(QueueStore::new())
+        .shutdown(&shutdown)
+        .max_streams(0);
+    let request = Request::head("/").body(()).expect("valid");
+    let _open = (events.respond(&request), events.stream(None));
+    shutdown.begin();
+    assert!(tokio_test::task::spawn(shutdown.ended()).poll().is_ready());
+}
+
+// ---------------------------------------------------------------------------
+// A paced shutdown
+// ---------------------------------------------------------------------------
+
+/// Takes what the readers still have to say. Returns how many of them have ended.
+fn gone(readers: &mut Vec<Spawn<EventBody>>) -> usize {
+    let before = readers.len();
+    readers.retain_mut(|reader| match reader.poll_next() {
+        Poll::Pending => true,
+        Poll::Ready(last) => {
+            let Ok(last) = last.expect("a farewell");
+            farewell(str::from_utf8(&last).expect("UTF-8"));
+            assert_ended(reader);
+            false
+        }
+    });
+    before - readers.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paced_shutdown_ends_one_batch_after_each_interval() {
+    let shutdown = Shutdown::paced(10, 100 * MILLISECOND);
+    let events = EventSource::new(QueueStore::new()).shutdown(&shutdown);
+    // One row of turns for all that it was given to.
+    let more = EventSource::new(QueueStore::new()).shutdown(&shutdown);
+    let mut readers: Vec<_> = (0..25).map(|_| opened(&events)).collect();
+    readers.extend((0..20).map(|_| opened(&more)));
+    let mut ended = tokio_test::task::spawn(shutdown.ended());
+    sleep(SECOND).await;
+    assert_eq!(gone(&mut readers), 0);
+
+    shutdown.begin();
+    assert_eq!(gone(&mut readers), 10);
+    sleep(50 * MILLISECOND).await;
+    shutdown.begin();
+    assert_eq!(gone(&mut readers), 0);
+    sleep(49 * MILLISECOND).await;
+    assert_eq!(gone(&mut readers), 0);
+    sleep(MILLISECOND).await;
+    assert_eq!(gone(&mut readers), 10);
+    for batch in [10, 10, 5] {
+        assert!(ended.poll().is_pending());
+        sleep(99 * MILLISECOND).await;
+        assert_eq!(gone(&mut readers), 0);
+        sleep(MILLISECOND).await;
+        assert!(readers[..batch].iter().all(Spawn::is_woken));
+        assert_eq!(gone(&mut readers), batch);
+    }
+    assert!(ended.poll().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_its_turn_goes_on_until_then() {
+    let store = QueueStore::new();
+    let shutdown = Shutdown::paced(1, 40 * SECOND);
+    let events = EventSource::new(store.clone()).shutdown(&shutdown);
+    let mut readers = vec![opened(&events)];
+    let mut body = body(&events);
+    let opening = next(&mut body).await.expect("a frame");
+    assert!(opening.starts_with(b":\n\n"));
+
+    let begun = Instant::now();
+    shutdown.begin();
+    assert_eq!(gone(&mut readers), 1);
+    let publisher = tokio::spawn(async move {
+        sleep(10 * SECOND).await;
+        let first = submit(&store, "at ten");
+        sleep(30 * SECOND - MILLISECOND).await;
+        let second = submit(&store, "at the last moment");
+        let third = submit(&store, "together with it");
+        sleep(2 * MILLISECOND).await;
+        submit(&store, "too late");
+        [first, second, third]
+    });
+    let seen = timed(&mut body, begun, 3).await;
+    let last = next(&mut body).await.expect("a farewell");
+    assert_eq!(begun.elapsed(), 40 * SECOND);
+    farewell(str::from_utf8(&last).expect("UTF-8"));
+    assert_eq!(next(&mut body).await, None);
+    let [first, second, third] = publisher.await.expect("no panic");
+    let at_last = block(second, "at the last moment") + &block(third, "together with it");
+    let expected = [
+        (10 * SECOND, block(first, "at ten")),
+        (25 * SECOND, comment()),
+        (40 * SECOND - MILLISECOND, at_last),
+    ];
+    assert_eq!(seen, expected);
+}
+
+/// Such a stream never gets to look at its timer.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_never_quiet_leaves_at_its_turn_with_what_there_was() {
+    let store = QueueStore::new();
+    let shutdown = Shutdown::paced(1, SECOND);
+    let events = EventSource::new(store.clone()).shutdown(&shutdown);
+    let mut readers = vec![opened(&events)];
+    let mut busy = opened(&events);
+    shutdown.begin();
+    assert_eq!(gone(&mut readers), 1);
+    for tenth in 0..10 {
+        let id = submit(&store, tenth.to_string());
+        assert_eq!(text(&mut busy), block(id, &tenth.to_string()));
+        sleep(100 * MILLISECOND).await;
+    }
+    let large = "x".repeat(PAGE);
+    let ids = [
+        submit(&store, large.as_str()),
+        submit(&store, large.as_str()),
+    ];
+    for id in ids {
+        assert_eq!(text(&mut busy), block(id, &large));
+        submit(&store, "too late");
+    }
+    farewell(&text(&mut busy));
+    assert_ended(&mut busy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_a_stream_anyway_does_not_wait_for_its_turn() {
+    let shutdown = Shutdown::paced(1, 10 * SECOND);
+    let store = QueueStore::new();
+    let closing = EventSource::new(store.clone()).shutdown(&shutdown);
+    let expiring = EventSource::new(QueueStore::new())
+        .shutdown(&shutdown)
+        .permit(|_| Ok(Permit::new().expires_in(5 * SECOND)));
+    let revoked = EventSource::new(QueueStore::new())
+        .shutdown(&shutdown)
+        .permit(|_| Ok(Permit::new().key("ann")));
+    let asked = |events: &EventSource| {
+        let request = Request::get("/").body(()).expect("valid");
+        let mut reader = tokio_test::task::spawn(events.respond(&request).into_body());
+        assert!(text(&mut reader).starts_with(":\n\n"));
+        assert_parked(&mut reader);
+        reader
+    };
+    let mut first = vec![asked(&closing)];
+    let mut readers = [&closing, &expiring, &revoked].map(|events| vec![asked(events)]);
+    shutdown.begin();
+    assert_eq!(gone(&mut first), 1);
+    assert_eq!(readers.each_mut().map(gone), [0, 0, 0]);
+    store.close();
+    assert_eq!(readers.each_mut().map(gone), [1, 0, 0]);
+    assert_eq!(revoked.revoke("ann"), 1);
+    assert_eq!(readers.each_mut().map(gone), [0, 0, 1]);
+    sleep(5 * SECOND - MILLISECOND).await;
+    assert_eq!(readers.each_mut().map(gone), [0, 0, 0]);
+    sleep(MILLISECOND).await;
+    assert_eq!(readers.each_mut().map(gone), [0, 1, 0]);
+}
+
+/// Otherwise clients that come back would keep a shutdown going for ever.
+#[tokio::test(start_paused = true)]
+async fn who_comes_during_a_paced_shutdown_gets_what_it_missed_and_leaves_at_once() {
+    let store = QueueStore::new();
+    let shutdown = Shutdown::paced(1, SECOND);
+    let events = EventSource::new(store.clone()).shutdown(&shutdown);
+    let mut readers: Vec<_> = (0..3).map(|_| opened(&events)).collect();
+    shutdown.begin();
+    let (had, missed) = (submit(&store, "had"), submit(&store, "missed"));
+    let mut late = tokio_test::task::spawn(body_after(&events, had));
+    assert_eq!(text(&mut late), comment());
+    assert_eq!(text(&mut late), block(missed, "missed"));
+    farewell(&text(&mut late));
+    assert_ended(&mut late);
+
+    // Nor does it take anybody's turn.
+    let both = block(had, "had") + &block(missed, "missed");
+    for reader in &mut readers {
+        assert_eq!(text(reader), both);
+    }
+    for _ in 0..3 {
+        assert_eq!(gone(&mut readers), 1);
+        sleep(SECOND).await;
+    }
+}
+
+/// The connection of a stalled client does not poll its body.
+#[tokio::test(start_paused = true)]
+async fn a_stalled_stream_that_reads_after_its_turn_leaves_at_once() {
+    let store = QueueStore::new();
+    let shutdown = Shutdown::paced(1, SECOND);
+    let events = EventSource::new(store.clone()).shutdown(&shutdown);
+    let mut readers: Vec<_> = (0..3).map(|_| opened(&events)).collect();
+    shutdown.begin();
+    sleep(60 * SECOND).await;
+    let id = submit(&store, "last");
+    for reader in &mut readers {
+        assert_eq!(text(reader), block(id, "last"));
+    }
+    assert_eq!(gone(&mut readers), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn paces_that_make_no_sense_do_not_panic() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    for (batch, interval, at_once, after) in [
+        (0, Duration::ZERO, 3, None),
+        (usize::MAX, Duration::MAX, 3, None),
+        (0, SECOND, 1, Some(SECOND)),
+        (1, Duration::MAX, 1, Some(DAY)),
+    ] {
+        let shutdown = Shutdown::paced(batch, interval);
+        let events = EventSource::new(QueueStore::new())
+            .shutdown(&shutdown)
+            .without_keep_alive();
+        let mut readers: Vec<_> = (0..3).map(|_| opened(&events)).collect();
+        shutdown.begin();
+        assert_eq!(gone(&mut readers), at_once, "{batch} {interval:?}");
+        if let Some(after) = after {
+            sleep(after - MILLISECOND).await;
+            assert_eq!(gone(&mut readers), 0);
+            sleep(MILLISECOND).await;
+            assert_eq!(gone(&mut readers), 1);
+        }
+    }
+}
+
+#[test]
+fn outside_a_runtime_nobody_waits_for_its_turn() {
+    let store = QueueStore::new();
+    let shutdown = Shutdown::paced(1, SECOND);
+    let events = EventSource::new(store.clone()).shutdown(&shutdown);
+    let mut readers: Vec<_> = (0..3).map(|_| opened(&events)).collect();
+    shutdown.begin();
+    let id = submit(&store, "last");
+    for reader in &mut readers {
+        assert_eq!(text(reader), block(id, "last"));
+    }
+    assert_eq!(gone(&mut readers), 3);
 }
 
 // ---------------------------------------------------------------------------

@@ -41,7 +41,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 pub use self::retention::{Overflow, Retention};
-pub(crate) use self::signal::{Gauge, Latch, Notice};
+pub(crate) use self::signal::{Gauge, Latch, Notice, Turns};
 pub use self::start::{LastEventId, Start};
 pub use self::submitted::Submitted;
 pub(crate) use self::sync::Mutex;

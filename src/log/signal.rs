@@ -108,3 +108,18 @@ impl Gauge {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// Deals out numbers from 0 on, each of them once. Relaxed: who gets which is all the
+/// same, and no other memory is read on account of it.
+#[derive(Debug)]
+pub(crate) struct Turns(AtomicUsize);
+
+impl Turns {
+    pub(crate) fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    pub(crate) fn take(&self) -> usize {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::head::Head;
 use super::permit::{Permit, PermitAsync, PermitNow, Refusal};
-use super::shutdown::Shutdown;
+use super::shutdown::{Departure, Shutdown};
 use super::streams::{Admitted, Limits, Streams};
 use crate::event::Event;
-use crate::log::{LastEventId, Notice, Start};
+use crate::log::{LastEventId, Start};
 use crate::store::Store;
 use crate::subscription::{Subscribe, Subscription};
 
@@ -54,8 +54,9 @@ pub enum Overload {
 pub(crate) struct Entered {
     pub(crate) subscription: Subscription,
     pub(crate) admitted: Admitted,
-    pub(crate) shutdown: Option<Notice>,
     pub(crate) lifetime: Option<Duration>,
+    /// The last one to drop.
+    pub(crate) departure: Option<Departure>,
 }
 
 impl Access {
@@ -111,8 +112,8 @@ impl Access {
         Some(Entered {
             subscription,
             admitted,
-            shutdown: rules.shutdown.as_ref().map(Shutdown::notice),
             lifetime,
+            departure: rules.shutdown.as_ref().map(Shutdown::departure),
         })
     }
 

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
 
+use super::shutdown::Departure;
 use super::streams::Admitted;
 use super::timer::{Due, Timer};
-use crate::log::Notice;
 use crate::subscription::{Chunk, Subscription};
 use crate::wire::sse;
 
@@ -31,7 +31,9 @@ use crate::wire::sse;
 ///
 /// Polling panics, as all timers of tokio do, inside a tokio runtime that was built
 /// without time (`#[tokio::main]` and `enable_all` build it with time), unless the
-/// stream is [without keep-alive](crate::EventSource::without_keep_alive).
+/// stream is [without keep-alive](crate::EventSource::without_keep_alive), is not to end
+/// at a certain age and does not wait for its turn in a
+/// [paced shutdown](crate::Shutdown::paced).
 pub struct EventBody {
     /// Boxed, because servers move bodies about.
     stream: Option<Box<Stage>>,
@@ -65,18 +67,21 @@ pub(crate) struct Open {
     pub(crate) subscription: Subscription,
     pub(crate) state: State,
     pub(crate) timer: Timer,
-    pub(crate) shutdown: Option<Notice>,
     pub(crate) admitted: Admitted,
     pub(crate) on_gap: OnGap,
     /// Told at the end, so that not all clients come back at once.
     pub(crate) farewell: Duration,
+    /// The last one to drop: who sees the end of a shutdown sees nothing of its streams.
+    pub(crate) departure: Option<Departure>,
 }
 
 #[derive(Debug)]
 pub(crate) enum State {
     Opening(Bytes),
     Streaming,
-    /// A shutdown has begun; what there was by then is still sent.
+    /// A shutdown has begun; until it is this stream's turn, nothing changes.
+    Leaving,
+    /// It is time to go; what there was by then is still sent.
     Draining,
     Closing,
 }
@@ -116,7 +121,7 @@ impl EventBody {
     #[cfg(feature = "rocket")]
     pub(crate) fn drain(&mut self) {
         if let Some(Stage::Open(open)) = self.stream.as_deref_mut()
-            && matches!(open.state, State::Streaming)
+            && matches!(open.state, State::Streaming | State::Leaving)
         {
             open.drain();
         }
@@ -150,7 +155,12 @@ impl Open {
                 return Poll::Ready(Some(preamble));
             }
             State::Streaming => {
-                if self.shutdown.as_ref().is_some_and(Notice::is_set) {
+                if self.departure.as_ref().is_some_and(Departure::has_begun) {
+                    self.leave();
+                }
+            }
+            State::Leaving => {
+                if self.timer.take_turn() {
                     self.drain();
                 }
             }
@@ -175,10 +185,11 @@ impl Open {
                 Poll::Ready(None) => self.close(),
                 // Woken by the subscription, the shutdown, a revocation or the timer.
                 Poll::Pending => {
-                    if let Some(shutdown) = &mut self.shutdown
-                        && shutdown.poll_set(cx).is_ready()
+                    if matches!(self.state, State::Streaming)
+                        && let Some(departure) = &mut self.departure
+                        && departure.poll_begun(cx).is_ready()
                     {
-                        self.drain();
+                        self.leave();
                         continue;
                     }
                     if self.admitted.poll_revoked(cx).is_ready() {
@@ -186,6 +197,10 @@ impl Open {
                     }
                     match self.timer.poll_due(cx) {
                         Poll::Ready(Due::KeepAlive) => Poll::Ready(Some(sse::COMMENT)),
+                        Poll::Ready(Due::Turn) => {
+                            self.drain();
+                            continue;
+                        }
                         Poll::Ready(Due::Deadline) => self.close(),
                         Poll::Pending => Poll::Pending,
                     }
@@ -194,9 +209,20 @@ impl Open {
         }
     }
 
+    /// A shutdown has begun: ends at once, or goes on until it is its turn.
+    fn leave(&mut self) {
+        let turn = self.departure.as_mut().and_then(Departure::take_turn);
+        match turn {
+            None => self.drain(),
+            Some(turn) => {
+                self.timer.leave_at(turn);
+                self.state = State::Leaving;
+            }
+        }
+    }
+
     fn drain(&mut self) {
         self.state = State::Draining;
-        self.shutdown = None;
         self.subscription.finish();
     }
 

@@ -386,10 +386,10 @@ impl<W: When> EventSource<W> {
             state: State::Opening(sse::preamble(config.retry, subscription.bookmark())),
             subscription,
             timer: Timer::new(config.keep_alive, entered.lifetime),
-            shutdown: entered.shutdown,
             admitted: entered.admitted,
             on_gap: config.on_gap,
             farewell: self.access.farewell(),
+            departure: entered.departure,
         }))
     }
 

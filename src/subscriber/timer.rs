@@ -1,4 +1,5 @@
-//! The one timer of a stream: a sign of life when it is quiet, and its end.
+//! The one timer of a stream: a sign of life when it is quiet, its turn to leave, and its
+//! end.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,7 +9,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Fires when nothing has been sent for the keep-alive interval, and at the deadline.
+/// Fires when nothing has been sent for the keep-alive interval, at the turn and at the
+/// deadline.
 ///
 /// The timer is not moved with every event, which would cost more than the event: it
 /// fires where it was set, looks how long the stream has been quiet, and sleeps for
@@ -17,6 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) struct Timer {
     keep_alive: Option<Duration>,
     deadline: Option<Instant>,
+    turn: Option<Instant>,
     sent: Instant,
     /// Made at the first wait, inside the server's runtime. Boxed, so that bodies
     /// are `Unpin`.
@@ -27,6 +30,7 @@ pub(crate) struct Timer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     KeepAlive,
+    Turn,
     Deadline,
 }
 
@@ -37,6 +41,7 @@ impl Timer {
         Self {
             keep_alive,
             deadline: lifetime.and_then(|lifetime| now.checked_add(lifetime)),
+            turn: None,
             sent: now,
             sleep: None,
         }
@@ -53,18 +58,38 @@ impl Timer {
             .is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// A keep-alive that is due is taken: the next interval counts from now.
+    /// It will be time to leave.
+    pub(crate) fn leave_at(&mut self, turn: Instant) {
+        self.turn = Some(turn);
+    }
+
+    /// Whether it is time to leave, for a stream that never waits. Said once.
+    pub(crate) fn take_turn(&mut self) -> bool {
+        let now = Instant::now();
+        self.turn.take_if(|turn| *turn <= now).is_some()
+    }
+
+    /// A keep-alive that is due is taken: the next interval counts from now. So is a
+    /// turn: there is no other.
     pub(crate) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
         if Handle::try_current().is_err() {
-            // No runtime, no timer; the stream itself does not need one.
-            return Poll::Pending;
+            // No runtime, no timer; the stream itself does not need one, and what nobody
+            // would wake it for it does not wait for.
+            return match self.turn.take() {
+                Some(_) => Poll::Ready(Due::Turn),
+                None => Poll::Pending,
+            };
         }
         loop {
             let Some((at, due)) = self.next() else {
                 return Poll::Pending;
             };
             if at <= Instant::now() {
-                self.sent();
+                match due {
+                    Due::KeepAlive => self.sent(),
+                    Due::Turn => self.turn = None,
+                    Due::Deadline => {}
+                }
                 return Poll::Ready(due);
             }
             match &mut self.sleep {
@@ -82,13 +107,14 @@ impl Timer {
     }
 
     fn next(&self) -> Option<(Instant, Due)> {
-        let keep_alive = self
-            .keep_alive
-            .map(|interval| (self.sent + interval, Due::KeepAlive));
-        let deadline = self.deadline.map(|deadline| (deadline, Due::Deadline));
-        match (keep_alive, deadline) {
-            (Some(keep_alive), Some(deadline)) if deadline.0 <= keep_alive.0 => Some(deadline),
-            (keep_alive, deadline) => keep_alive.or(deadline),
-        }
+        let keep_alive = self.keep_alive.map(|interval| self.sent + interval);
+        // Of two that are due together, the first: an end before a word before it.
+        let dues = [
+            (self.deadline, Due::Deadline),
+            (self.turn, Due::Turn),
+            (keep_alive, Due::KeepAlive),
+        ];
+        let dues = dues.into_iter().filter_map(|(at, due)| Some((at?, due)));
+        dues.min_by_key(|(at, _)| *at)
     }
 }

@@ -18,9 +18,10 @@ use tokio_websockets::{
 use super::Config;
 use super::io::{Io, Violation};
 use super::received::Received;
-use crate::log::{End, Notice};
+use crate::log::End;
 use crate::position::Position;
 use crate::subscriber::access::Entered;
+use crate::subscriber::shutdown::Departure;
 use crate::subscriber::streams::Admitted;
 use crate::subscriber::timer::{Due, Timer};
 use crate::subscription::Subscription;
@@ -96,6 +97,8 @@ struct Connection<I> {
     unsent: usize,
     config: Arc<Config>,
     farewell: Duration,
+    /// The last one to drop: a shutdown has ended when the close has been sent.
+    departure: Option<Departure>,
 }
 
 enum State {
@@ -110,11 +113,18 @@ enum State {
 struct Open {
     subscription: Subscription,
     admitted: Admitted,
-    shutdown: Option<Notice>,
-    /// A shutdown has begun; what there was by then is still sent.
-    is_draining: bool,
+    stage: Stage,
     /// The position that was sent last.
     told: Option<Position>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Streaming,
+    /// A shutdown has begun; until it is this connection's turn, nothing changes.
+    Leaving,
+    /// It is time to go; what there was by then is still sent.
+    Draining,
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
@@ -137,6 +147,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
             unsent: 0,
             config,
             farewell,
+            departure: None,
         };
         match entered {
             Some(entered) => connection.begin(entered),
@@ -156,10 +167,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         self.state = State::Open(Box::new(Open {
             subscription: entered.subscription,
             admitted: entered.admitted,
-            shutdown: entered.shutdown,
-            is_draining: false,
+            stage: Stage::Streaming,
             told,
         }));
+        self.departure = entered.departure;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -272,8 +283,18 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         let State::Open(open) = &mut self.state else {
             return Poll::Pending;
         };
-        if !open.is_draining && open.shutdown.as_ref().is_some_and(Notice::is_set) {
-            open.drain();
+        match open.stage {
+            Stage::Streaming => {
+                if self.departure.as_ref().is_some_and(Departure::has_begun) {
+                    open.leave(self.departure.as_mut(), &mut self.timer);
+                }
+            }
+            Stage::Leaving => {
+                if self.timer.take_turn() {
+                    open.drain();
+                }
+            }
+            Stage::Draining => {}
         }
         let envelope = self.config.envelope;
         let Poll::Ready(frames) = open.subscription.poll_frames(cx, envelope, &mut open.told)
@@ -283,7 +304,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         match (frames, open.subscription.end()) {
             (Some(frames), _) => self.socket.get_mut().send(frames),
             (None, Some(End::Slow)) => self.close(code::TOO_SLOW, "too slow"),
-            (None, _) if open.is_draining => self.close_for_a_while(code::RESTART),
+            (None, _) if open.stage == Stage::Draining => self.close_for_a_while(code::RESTART),
             (None, _) => self.close_for_a_while(code::GOING_AWAY),
         }
         Poll::Ready(())
@@ -292,10 +313,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
     /// What else there is to wait for: a shutdown, a revocation, the timer.
     fn poll_notice(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         if let State::Open(open) = &mut self.state {
-            if let Some(shutdown) = &mut open.shutdown
-                && shutdown.poll_set(cx).is_ready()
+            if open.stage == Stage::Streaming
+                && let Some(departure) = &mut self.departure
+                && departure.poll_begun(cx).is_ready()
             {
-                open.drain();
+                open.leave(self.departure.as_mut(), &mut self.timer);
                 return Poll::Ready(Next::Go);
             }
             if open.admitted.poll_revoked(cx).is_ready() {
@@ -307,6 +329,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
             Poll::Ready(Due::KeepAlive) => {
                 self.is_pinged = true;
                 self.say(Message::ping(Bytes::new()));
+                Poll::Ready(Next::Go)
+            }
+            Poll::Ready(Due::Turn) => {
+                self.drain();
                 Poll::Ready(Next::Go)
             }
             Poll::Ready(Due::Deadline) => Poll::Ready(Next::Go),
@@ -381,9 +407,19 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
 }
 
 impl Open {
+    /// A shutdown has begun: ends at once, or goes on until it is its turn.
+    fn leave(&mut self, departure: Option<&mut Departure>, timer: &mut Timer) {
+        match departure.and_then(Departure::take_turn) {
+            None => self.drain(),
+            Some(turn) => {
+                timer.leave_at(turn);
+                self.stage = Stage::Leaving;
+            }
+        }
+    }
+
     fn drain(&mut self) {
-        self.is_draining = true;
-        self.shutdown = None;
+        self.stage = Stage::Draining;
         self.subscription.finish();
     }
 }
