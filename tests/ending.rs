@@ -105,28 +105,45 @@ async fn told(stdout: &mut Lines<BufReader<ChildStdout>>, words: &str) -> String
 // The crowd
 // ---------------------------------------------------------------------------
 
+#[derive(Clone, Copy)]
+enum Speaks {
+    Http,
+    #[cfg(feature = "websocket")]
+    WebSocket,
+}
+
 struct Client {
+    speaks: Speaks,
     socket: TcpStream,
     received: Vec<u8>,
 }
 
 /// What a client got, and when the connection was closed behind it.
 struct Received {
-    body: String,
+    bytes: Vec<u8>,
     closed: Instant,
 }
 
 impl Client {
     /// A client that has its first bytes.
-    async fn open(address: SocketAddr) -> Self {
+    async fn open(address: SocketAddr, speaks: Speaks) -> Self {
         let mut socket = TcpStream::connect(address).await.expect("to connect");
-        let request = b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n";
-        socket.write_all(request).await.expect("to send");
+        let (request, first) = match speaks {
+            Speaks::Http => (
+                "GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n",
+                "\n\n\r\n",
+            ),
+            #[cfg(feature = "websocket")]
+            Speaks::WebSocket => (websocket::REQUEST, websocket::FIRST),
+        };
+        let sent = socket.write_all(request.as_bytes()).await;
+        sent.expect("to send");
         let client = Self {
+            speaks,
             socket,
             received: Vec::new(),
         };
-        client.until("\n\n\r\n").await
+        client.until(first).await
     }
 
     async fn until(mut self, text: &str) -> Self {
@@ -137,10 +154,19 @@ impl Client {
     }
 
     async fn rest(mut self) -> Received {
+        match self.speaks {
+            Speaks::Http => {}
+            #[cfg(feature = "websocket")]
+            Speaks::WebSocket => {
+                self = self.until(websocket::LAST).await;
+                let sent = self.socket.write_all(websocket::ANSWER).await;
+                sent.expect("to send");
+            }
+        }
         while self.read().await {}
         Received {
             closed: Instant::now(),
-            body: body(&self.received),
+            bytes: self.received,
         }
     }
 
@@ -176,12 +202,12 @@ fn body(response: &[u8]) -> String {
 }
 
 /// A few at a time, so that no queue of connections overflows.
-async fn crowd(address: SocketAddr, clients: usize) -> Vec<Client> {
+async fn crowd(address: SocketAddr, speaks: Speaks, clients: usize) -> Vec<Client> {
     const AT_ONCE: usize = 32;
     let mut crowd = Vec::with_capacity(clients);
     while crowd.len() < clients {
         let more = AT_ONCE.min(clients - crowd.len());
-        crowd.extend(all((0..more).map(|_| Client::open(address))).await);
+        crowd.extend(all((0..more).map(|_| Client::open(address, speaks))).await);
     }
     crowd
 }
@@ -208,9 +234,9 @@ async fn assert_room(clients: usize) {
 }
 
 /// Judges what a client got: every event, one farewell, and nothing more.
-fn assert_whole(received: &Received, events: &[&str]) {
-    let mut blocks: Vec<_> = received
-        .body
+fn assert_whole(received: &[u8], events: &[&str]) {
+    let body = body(received);
+    let mut blocks: Vec<_> = body
         .strip_suffix("\n\n")
         .expect("a whole block")
         .split("\n\n")
@@ -220,8 +246,7 @@ fn assert_whole(received: &Received, events: &[&str]) {
     let farewell = farewell.and_then(|millis| millis.parse().ok());
     assert!(
         farewell.is_some_and(|millis: u32| (2000..=6000).contains(&millis)),
-        "{:?}",
-        received.body
+        "{body:?}"
     );
     let bookmark = blocks.first().and_then(|block| block.strip_suffix("-0"));
     let id = bookmark.expect("a bookmark");
@@ -234,23 +259,93 @@ fn assert_whole(received: &Received, events: &[&str]) {
     assert_eq!(blocks, expected);
 }
 
+#[cfg(feature = "websocket")]
+mod websocket {
+    pub(crate) const REQUEST: &str = "GET /socket HTTP/1.1\r\nhost: localhost\r\n\
+        connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    pub(crate) const FIRST: &str = r#""event":"open"}"#;
+    /// In the reason of a close; some digits follow, which have come with it.
+    pub(crate) const LAST: &str = "retry: ";
+    /// A close, masked with nothing.
+    pub(crate) const ANSWER: &[u8] = b"\x88\x80\0\0\0\0";
+
+    /// Judges what a client got: where it begins, every event, a close, and nothing more.
+    pub(crate) fn assert_whole(received: &[u8], events: &[&str]) {
+        let head = received.windows(4).position(|end| end == b"\r\n\r\n");
+        let (head, mut rest) = received.split_at(head.expect("a head") + 4);
+        assert!(head.starts_with(b"HTTP/1.1 101 "));
+        let mut frames = Vec::new();
+        while let [first, len, tail @ ..] = rest {
+            assert!(*len < 126, "short, and not masked");
+            let (payload, tail) = tail.split_at(usize::from(*len));
+            frames.push((*first, payload));
+            rest = tail;
+        }
+        let (close, reason) = frames.pop().expect("a close");
+        assert_eq!((close, &reason[..2]), (0x88, &1012u16.to_be_bytes()[..]));
+        let reason = str::from_utf8(&reason[2..]).expect("UTF-8");
+        let retry = reason.strip_prefix(LAST).and_then(|ms| ms.parse().ok());
+        assert!(
+            retry.is_some_and(|ms: u32| (2000..=6000).contains(&ms)),
+            "{reason}"
+        );
+
+        let texts: Vec<_> = frames
+            .iter()
+            .map(|(text, payload)| {
+                assert_eq!(*text, 0x81);
+                str::from_utf8(payload).expect("UTF-8")
+            })
+            .collect();
+        let epoch = texts[0].strip_prefix(r#"{"id":""#);
+        let epoch = epoch.and_then(|rest| rest.strip_suffix(r#"-0","event":"open"}"#));
+        let epoch = epoch.expect("where it begins");
+        let told = (1..).zip(events).map(|(n, data)| {
+            let prev = n - 1;
+            format!(
+                r#"{{"id":"{epoch}-{n}","prev":"{epoch}-{prev}","event":"message","data":"{data}"}}"#
+            )
+        });
+        assert_eq!(texts[1..], told.collect::<Vec<_>>());
+    }
+}
+
 // ---------------------------------------------------------------------------
 // The tests
 // ---------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_ends_ten_thousand_streams_on_hyper() {
-    sigterm_ends_streams("hyper", 10_000).await;
+    let (_, received) = sigterm_ends_streams("hyper", Speaks::Http, 10_000).await;
+    for client in &received {
+        assert_whole(&client.bytes, &["first", "last"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_ends_ten_thousand_streams_on_axum() {
-    sigterm_ends_streams("axum", 10_000).await;
+    let (_, received) = sigterm_ends_streams("axum", Speaks::Http, 10_000).await;
+    for client in &received {
+        assert_whole(&client.bytes, &["first", "last"]);
+    }
+}
+
+#[cfg(feature = "websocket")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_closes_ten_thousand_websockets() {
+    let (_, received) = sigterm_ends_streams("sockets", Speaks::WebSocket, 10_000).await;
+    for client in &received {
+        websocket::assert_whole(&client.bytes, &["first", "last"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_ends_the_streams_of_a_paced_server_in_turns() {
-    let (told, received) = sigterm_ends_streams("paced", 1000).await;
+    let (told, received) = sigterm_ends_streams("paced", Speaks::Http, 1000).await;
+    for client in &received {
+        assert_whole(&client.bytes, &["first", "last"]);
+    }
     let mut closed: Vec<_> = received.iter().map(|client| client.closed).collect();
     closed.sort();
     for (batch, closed) in (0..).zip(closed.chunks(BATCH)) {
@@ -261,16 +356,20 @@ async fn sigterm_ends_the_streams_of_a_paced_server_in_turns() {
 }
 
 /// Returns when the signal was sent and what the clients got.
-async fn sigterm_ends_streams(name: &str, clients: usize) -> (Instant, Vec<Received>) {
+async fn sigterm_ends_streams(
+    name: &str,
+    speaks: Speaks,
+    clients: usize,
+) -> (Instant, Vec<Received>) {
     let _alone = ALONE.lock().await;
     assert_room(clients).await;
     let mut server = Server::start(name).await;
     let opening = Instant::now();
-    let crowd = crowd(server.address, clients).await;
+    let crowd = crowd(server.address, speaks, clients).await;
     let opened = opening.elapsed();
 
     server.submit("first").await;
-    let crowd = all(crowd.into_iter().map(|client| client.until("data: first"))).await;
+    let crowd = all(crowd.into_iter().map(|client| client.until("first"))).await;
     // Nobody waits until this one is read.
     server.submit("last").await;
     let told = Instant::now();
@@ -282,9 +381,6 @@ async fn sigterm_ends_streams(name: &str, clients: usize) -> (Instant, Vec<Recei
 
     println!("{name}: {clients} streams, opened in {opened:?}, exit {took:?} after SIGTERM");
     assert_eq!(received.len(), clients);
-    for client in &received {
-        assert_whole(client, &["first", "last"]);
-    }
     // Meant is 5 s; the rest is for a busy machine.
     assert!(took < PATIENCE, "{took:?}");
     (told, received)
@@ -319,16 +415,19 @@ async fn serve() {
 
     let server = async {
         match &*name {
-            "axum" => serve_with_axum(listener, &events, &shutdown, sigterm).await,
+            "axum" | "sockets" => serve_with_axum(listener, &events, &shutdown, sigterm).await,
             _ => serve_with_hyper(listener, &events, &shutdown, sigterm).await,
         }
     };
-    // What is open when the server has stopped would be a leak.
-    let stopped = async {
-        server.await;
-        timeout(Duration::ZERO, shutdown.ended()).await
+    server.await;
+    // What is open when the server has stopped would be a leak, but for WebSockets, which
+    // servers let go of.
+    let left = match &*name {
+        "sockets" => PATIENCE,
+        _ => Duration::ZERO,
     };
-    stopped.await.expect("no stream without a connection");
+    let ended = timeout(left, shutdown.ended()).await;
+    ended.expect("no stream without a connection");
     assert_eq!((events.streams(), store.subscribers()), (0, 0));
 }
 
@@ -369,6 +468,8 @@ async fn serve_with_axum(
     mut sigterm: Signal,
 ) {
     let app = Router::new().route_service("/events", events.clone());
+    #[cfg(feature = "websocket")]
+    let app = app.route_service("/socket", events.websocket());
     let shutdown = shutdown.clone();
     let server = axum::serve(listener, app).with_graceful_shutdown(async move {
         sigterm.recv().await;
