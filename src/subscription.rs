@@ -231,30 +231,11 @@ impl Subscription {
 
     /// The next blocks of an event stream, as many as fit a page.
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
-        if self.end.is_some() {
-            return Poll::Ready(None);
-        }
-        let chunk = match &mut self.source {
-            Source::Log { log, cursor, gap } => match gap.take() {
-                Some(gap) => Found::Gap(gap),
-                None if self.until.is_some_and(|until| cursor.has_reached(until)) => {
-                    Found::End(End::Closed)
-                }
-                None => ready!(log.poll_run(cx, cursor)),
-            },
-            Source::Stream(stream) => match ready!(poll_stream(stream, cx)) {
-                Found::Events(entry) => Found::Events(entry.sse().clone()),
-                Found::Gap(gap) => Found::Gap(gap),
-                Found::End(end) => Found::End(end),
-            },
-        };
-        Poll::Ready(match chunk {
+        let found = ready!(self.poll_found(cx, Log::poll_run, |entry| entry.sse().clone()));
+        Poll::Ready(match found {
             Found::Events(bytes) => Some(Chunk::Events(bytes)),
             Found::Gap(gap) => Some(Chunk::Gap(sse::gap(&gap))),
-            Found::End(end) => {
-                self.end = Some(end);
-                None
-            }
+            Found::End(_) => None,
         })
     }
 
@@ -267,27 +248,16 @@ impl Subscription {
         envelope: Envelope,
         told: &mut Option<Position>,
     ) -> Poll<Option<Bytes>> {
-        if self.end.is_some() {
-            return Poll::Ready(None);
-        }
-        let found = match &mut self.source {
-            Source::Log { log, cursor, gap } => match gap.take() {
-                Some(gap) => Found::Gap(gap),
-                None if self.until.is_some_and(|until| cursor.has_reached(until)) => {
-                    Found::End(End::Closed)
-                }
-                None => ready!(log.poll_frames(cx, cursor, envelope, *told)),
+        let prev = *told;
+        let found = ready!(self.poll_found(
+            cx,
+            |log, cx, cursor| log.poll_frames(cx, cursor, envelope, prev),
+            |entry| {
+                let mut frames = Vec::new();
+                ws::event(&mut frames, envelope, &entry, prev);
+                (frames.into(), entry.id())
             },
-            Source::Stream(stream) => match ready!(poll_stream(stream, cx)) {
-                Found::Events(entry) => {
-                    let mut frames = Vec::new();
-                    ws::event(&mut frames, envelope, &entry, *told);
-                    Found::Events((frames.into(), entry.id()))
-                }
-                Found::Gap(gap) => Found::Gap(gap),
-                Found::End(end) => Found::End(end),
-            },
-        };
+        ));
         Poll::Ready(match found {
             Found::Events((frames, last)) => {
                 *told = Some(last);
@@ -299,32 +269,50 @@ impl Subscription {
                 ws::gap(&mut frames, envelope, &gap);
                 Some(frames.into())
             }
-            Found::End(end) => {
-                self.end = Some(end);
-                None
-            }
+            Found::End(_) => None,
         })
     }
 
     fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        if self.end.is_some() {
-            return Poll::Ready(None);
+        let found = ready!(self.poll_found(cx, Log::poll_event, |entry| entry));
+        Poll::Ready(match found {
+            Found::Events(entry) => Some(Delivery::Event(entry)),
+            Found::Gap(gap) => Some(Delivery::Gap(gap)),
+            Found::End(_) => None,
+        })
+    }
+
+    /// What comes next, in the form that a log has it in or that is made of an entry.
+    fn poll_found<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll_log: impl FnOnce(&Log, &mut Context<'_>, &mut Cursor) -> Poll<Found<T>>,
+        of_entry: impl FnOnce(Entry) -> T,
+    ) -> Poll<Found<T>> {
+        if let Some(end) = self.end {
+            return Poll::Ready(Found::End(end));
         }
         let found = match &mut self.source {
             Source::Log { log, cursor, gap } => match gap.take() {
                 Some(gap) => Found::Gap(gap),
-                None => ready!(log.poll_event(cx, cursor)),
+                None if self.until.is_some_and(|until| cursor.has_reached(until)) => {
+                    Found::End(End::Closed)
+                }
+                None => ready!(poll_log(log, cx, cursor)),
             },
-            Source::Stream(stream) => ready!(poll_stream(stream, cx)),
-        };
-        Poll::Ready(match found {
-            Found::Events(entry) => Some(Delivery::Event(entry)),
-            Found::Gap(gap) => Some(Delivery::Gap(gap)),
-            Found::End(end) => {
-                self.end = Some(end);
-                None
+            Source::Stream(stream) => {
+                let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+                match ready!(stream.as_mut().poll_next(cx)) {
+                    Some(Delivery::Event(entry)) => Found::Events(of_entry(entry)),
+                    Some(Delivery::Gap(gap)) => Found::Gap(gap),
+                    None => Found::End(End::Closed),
+                }
             }
-        })
+        };
+        if let Found::End(end) = found {
+            self.end = Some(end);
+        }
+        Poll::Ready(found)
     }
 }
 
@@ -332,17 +320,6 @@ impl Subscription {
 pub(crate) enum Chunk {
     Events(Bytes),
     Gap(Bytes),
-}
-
-type BoxedStream = Mutex<Pin<Box<dyn Stream<Item = Delivery> + Send>>>;
-
-fn poll_stream(stream: &mut BoxedStream, cx: &mut Context<'_>) -> Poll<Found<Entry>> {
-    let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
-    Poll::Ready(match ready!(stream.as_mut().poll_next(cx)) {
-        Some(Delivery::Event(entry)) => Found::Events(entry),
-        Some(Delivery::Gap(gap)) => Found::Gap(gap),
-        None => Found::End(End::Closed),
-    })
 }
 
 impl Stream for Subscription {
