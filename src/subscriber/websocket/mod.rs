@@ -33,9 +33,10 @@
 //!
 //! # What a client may send
 //!
-//! Messages of at most [64 KiB](WebSocketSubscriber::max_message_bytes), in at most 128
-//! fragments, to whoever [listens](WebSocketSubscriber::on_message). While 16
-//! answers wait for a client that does not read, nothing more is read of it.
+//! Messages of at most [64 KiB](WebSocketSubscriber::max_message_bytes), in at most
+//! [128 fragments](WebSocketSubscriber::max_fragments), to whoever
+//! [listens](WebSocketSubscriber::on_message). While 16 answers wait for a client that
+//! does not read, nothing more is read of it.
 
 mod handshake;
 mod io;
@@ -215,6 +216,17 @@ impl<W: When> WebSocketSubscriber<W> {
     #[must_use]
     pub fn max_message_bytes(self, bytes: usize) -> Self {
         self.with(|config| config.inbound.message = bytes)
+    }
+
+    /// In how many fragments a message of a client's may come, empty ones included. One
+    /// more closes its connection with `1008`. At least one. Default: 128.
+    ///
+    /// Cost: a client can have that many read, with six bytes or more of its own for
+    /// each, before anybody hears of its message; empty ones are not counted by
+    /// [`max_message_bytes`](Self::max_message_bytes).
+    #[must_use]
+    pub fn max_fragments(self, fragments: usize) -> Self {
+        self.with(|config| config.inbound.fragments = fragments.max(1))
     }
 
     /// Hands over what clients send, text and binary, one at a time for each client, in

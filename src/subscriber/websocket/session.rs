@@ -340,7 +340,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         }
     }
 
-    /// Waits until the other side has hung up.
+    /// Waits until everything is sent and the other side has hung up. It may have done so
+    /// with its half of the connection, and still read.
     fn poll_hung_up(&mut self, cx: &mut Context<'_>, is_sent: bool) -> Poll<()> {
         let io = self.socket.get_mut();
         if is_sent && let Poll::Ready(Err(_)) = Pin::new(&mut *io).poll_shutdown(cx) {
@@ -348,13 +349,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         }
         // Deaf, it is only ready at the end.
         let mut nothing = [0; 512];
-        if Pin::new(io)
-            .poll_read(cx, &mut ReadBuf::new(&mut nothing))
-            .is_ready()
-        {
-            return Poll::Ready(());
+        match Pin::new(io).poll_read(cx, &mut ReadBuf::new(&mut nothing)) {
+            Poll::Ready(Ok(())) if is_sent => Poll::Ready(()),
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            _ => self.timer.poll_due(cx).map(drop),
         }
-        self.timer.poll_due(cx).map(drop)
     }
 
     fn drain(&mut self) {
