@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::event::Event;
 use crate::position::Position;
+use crate::topic::Topic;
 use crate::wire::sse::{self, Encoded, Span};
 
 /// An event as the log keeps it: numbered, encoded, shared.
@@ -23,6 +24,7 @@ pub struct Entry {
     data: Span,
     lines: Option<Arc<str>>,
     is_json: bool,
+    topic: Option<Topic>,
 }
 
 impl Entry {
@@ -30,7 +32,11 @@ impl Entry {
     /// themselves.
     #[must_use]
     pub fn new(position: Position, event: &Event) -> Self {
-        Self::stamped(position, sse::encode(event))
+        let entry = Self::stamped(position, sse::encode(event));
+        match event.topic_name() {
+            Some(topic) => entry.about(topic.clone()),
+            None => entry,
+        }
     }
 
     /// Costs no allocation that grows with the event.
@@ -46,7 +52,14 @@ impl Entry {
             data,
             lines,
             is_json,
+            topic: None,
         }
+    }
+
+    /// The same, of this topic.
+    pub(crate) fn about(mut self, topic: Topic) -> Self {
+        self.topic = Some(topic);
+        self
     }
 
     /// Its position; printed, the id that browsers know it by.
@@ -77,6 +90,12 @@ impl Entry {
     #[must_use]
     pub fn is_json(&self) -> bool {
         self.is_json
+    }
+
+    /// What it is about, if it comes from a [`Hub`](crate::Hub).
+    #[must_use]
+    pub fn topic(&self) -> Option<&Topic> {
+        self.topic.as_ref()
     }
 
     /// The bytes that go to a browser: one block of `text/event-stream`, its

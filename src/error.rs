@@ -25,6 +25,10 @@ pub enum SubmitError {
     #[error("the store waits for its slowest subscriber and is full")]
     Full(Event),
 
+    /// The event has no topic, and the store is a [`Hub`](crate::Hub).
+    #[error("the event has no topic")]
+    NoTopic(Event),
+
     /// The event is larger than the store takes.
     #[error("the event has {size} bytes, the store takes {limit}")]
     TooLarge {
@@ -41,7 +45,10 @@ impl SubmitError {
     /// The event that was not taken.
     pub fn into_event(self) -> Event {
         match self {
-            Self::Closed(event) | Self::Full(event) | Self::TooLarge { event, .. } => event,
+            Self::Closed(event)
+            | Self::Full(event)
+            | Self::NoTopic(event)
+            | Self::TooLarge { event, .. } => event,
         }
     }
 }
@@ -62,6 +69,33 @@ pub enum InvalidName {
     /// which tells of a loss.
     #[error("`error`, `open` and `gap` are reserved event names")]
     Reserved,
+}
+
+/// Why a text is no topic, or no pattern of topics.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidTopic {
+    /// A level is empty: the whole text is, or a `/` begins or ends it, or two stand
+    /// together.
+    #[error("a topic has no empty level")]
+    EmptyLevel,
+
+    /// It holds a control character.
+    #[error("a topic cannot hold a control character")]
+    Control,
+
+    /// It is longer than [`Topic::MAX_LEN`](crate::Topic::MAX_LEN).
+    #[error("a topic has at most 255 bytes")]
+    TooLong,
+
+    /// It has more levels than [`Topic::MAX_LEVELS`](crate::Topic::MAX_LEVELS).
+    #[error("a topic has at most 16 levels")]
+    TooDeep,
+
+    /// `+` and `#` stand in no topic; in a pattern each is a level of its own, and `#`
+    /// the last.
+    #[error("`+` and `#` are levels of patterns, `#` the last one")]
+    Wildcard,
 }
 
 /// A text is not the id of any event: it is not `<epoch>-<offset>`.

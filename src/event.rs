@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{InvalidName, InvalidUtf8};
+use crate::topic::Topic;
 
 /// Something to tell every subscriber.
 ///
@@ -41,6 +42,7 @@ pub struct Event {
     retry: Option<Duration>,
     data: String,
     is_json: bool,
+    topic: Option<Topic>,
 }
 
 impl Event {
@@ -114,6 +116,13 @@ impl Event {
         self
     }
 
+    /// What the event is about, for a [`Hub`](crate::Hub). Default: nothing, which is
+    /// right for stores that have but one topic.
+    pub fn topic(mut self, topic: Topic) -> Self {
+        self.topic = Some(topic);
+        self
+    }
+
     /// Tells clients how long to wait before they reconnect from now on
     /// (`retry:`, sent in whole milliseconds).
     ///
@@ -135,6 +144,12 @@ impl Event {
     #[must_use]
     pub fn event_name(&self) -> &EventName {
         &self.name
+    }
+
+    /// What it is about, if that was given.
+    #[must_use]
+    pub fn topic_name(&self) -> Option<&Topic> {
+        self.topic.as_ref()
     }
 
     /// The reconnection time that is told with this event, if any.

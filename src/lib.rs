@@ -165,17 +165,23 @@ mod position;
 mod store;
 mod subscriber;
 mod subscription;
+mod topic;
 mod wire;
 
 pub use crate::entry::Entry;
 #[cfg(feature = "json")]
 pub use crate::error::JsonError;
-pub use crate::error::{InvalidName, InvalidOrigin, InvalidPosition, InvalidUtf8, SubmitError};
+pub use crate::error::{
+    InvalidName, InvalidOrigin, InvalidPosition, InvalidTopic, InvalidUtf8, SubmitError,
+};
 pub use crate::event::{Event, EventName};
 pub use crate::gap::{Gap, GapReason};
+pub use crate::log::topics::Policy;
 pub use crate::log::{End, LastEventId, Overflow, Retention, Start, Submitted};
 pub use crate::position::Position;
-pub use crate::store::{DataStore, DataStoreBuilder, QueueStore, QueueStoreBuilder, Store};
+pub use crate::store::{
+    DataStore, DataStoreBuilder, Hub, HubBuilder, QueueStore, QueueStoreBuilder, Store,
+};
 pub use crate::subscriber::{
     Awaited, Cors, EventBody, EventSource, Head, Now, OnGap, Overload, Permit, Refusal, Shutdown,
     Subscriber, When,
@@ -183,6 +189,7 @@ pub use crate::subscriber::{
 #[cfg(feature = "websocket")]
 pub use crate::subscriber::{Origins, Received, WebSocketSubscriber};
 pub use crate::subscription::{Delivery, Subscribe, Subscription};
+pub use crate::topic::{Pattern, Topic, Topics};
 #[cfg(feature = "websocket")]
 pub use crate::wire::ws::Envelope;
 

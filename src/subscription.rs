@@ -21,8 +21,10 @@ use futures_core::Stream;
 
 use crate::entry::Entry;
 use crate::gap::Gap;
+use crate::log::topics::{Reader, TopicLog};
 use crate::log::{Cursor, End, Found, LastEventId, Log, Start};
 use crate::position::Position;
+use crate::topic::Topics;
 use crate::wire::sse;
 #[cfg(feature = "websocket")]
 use crate::wire::ws::{self, Envelope};
@@ -36,7 +38,7 @@ use crate::wire::ws::{self, Envelope};
 /// let live = store.subscribe(Start::Live);
 /// let resumed = store.subscribe(Subscribe::default().after(LastEventId::parse(b"no id of ours")));
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Subscribe {
     /// Where to begin without an id, or with one that cannot be judged. Default:
@@ -44,6 +46,8 @@ pub struct Subscribe {
     pub start: Start,
     /// The last event that the client has, if it says so.
     pub last_event_id: Option<LastEventId>,
+    /// What it is to, if the store is a [`Hub`](crate::Hub). Default: to nothing.
+    pub topics: Topics,
 }
 
 impl Subscribe {
@@ -53,13 +57,20 @@ impl Subscribe {
         self.last_event_id = Some(id.into());
         self
     }
+
+    /// To these topics of a [`Hub`](crate::Hub).
+    #[must_use]
+    pub fn topics(mut self, topics: impl Into<Topics>) -> Self {
+        self.topics = topics.into();
+        self
+    }
 }
 
 impl From<Start> for Subscribe {
     fn from(start: Start) -> Self {
         Self {
             start,
-            last_event_id: None,
+            ..Self::default()
         }
     }
 }
@@ -128,6 +139,12 @@ enum Source {
         /// Stands before the first event.
         gap: Option<Gap>,
     },
+    Topics {
+        log: Arc<TopicLog>,
+        reader: Reader,
+        /// Stands before the first event.
+        gap: Option<Gap>,
+    },
     /// The mutex makes the stream `Sync`; it is never locked.
     Stream(Mutex<Pin<Box<dyn Stream<Item = Delivery> + Send>>>),
 }
@@ -139,6 +156,19 @@ impl Subscription {
             source: Source::Log {
                 log: Arc::clone(log),
                 cursor,
+                gap,
+            },
+            until: None,
+            end: None,
+        }
+    }
+
+    pub(crate) fn of_topics(log: &Arc<TopicLog>, subscribe: &Subscribe) -> Self {
+        let (reader, gap) = log.subscribe(subscribe);
+        Self {
+            source: Source::Topics {
+                log: Arc::clone(log),
+                reader,
                 gap,
             },
             until: None,
@@ -183,12 +213,17 @@ impl Subscription {
     #[must_use]
     pub fn position(&self) -> Option<Position> {
         match &self.source {
-            Source::Log { gap: Some(gap), .. } => gap.from,
+            Source::Log { gap: Some(gap), .. } | Source::Topics { gap: Some(gap), .. } => gap.from,
             Source::Log {
                 log,
                 cursor,
                 gap: None,
             } => Some(log.position(cursor)),
+            Source::Topics {
+                log,
+                reader,
+                gap: None,
+            } => Some(log.position(reader)),
             Source::Stream(_) => None,
         }
     }
@@ -202,7 +237,7 @@ impl Subscription {
     /// The gap with which it begins, if it does.
     pub(crate) fn first_gap(&self) -> Option<&Gap> {
         match &self.source {
-            Source::Log { gap, .. } => gap.as_ref(),
+            Source::Log { gap, .. } | Source::Topics { gap, .. } => gap.as_ref(),
             Source::Stream(_) => None,
         }
     }
@@ -216,6 +251,11 @@ impl Subscription {
                 cursor,
                 gap: None,
             } if log.is_lossless() && log.is_at_end(cursor) => Some(log.position(cursor)),
+            Source::Topics {
+                log,
+                reader,
+                gap: None,
+            } if log.is_at_end(reader) => Some(log.position(reader)),
             _ => None,
         }
     }
@@ -225,13 +265,18 @@ impl Subscription {
     pub(crate) fn finish(&mut self) {
         match &self.source {
             Source::Log { log, .. } => self.until = Some(log.end()),
+            Source::Topics { log, .. } => self.until = Some(log.end()),
             Source::Stream(_) => self.end = Some(End::Closed),
         }
     }
 
     /// The next blocks of an event stream, as many as fit a page.
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
-        let found = ready!(self.poll_found(cx, Log::poll_run, |entry| entry.sse().clone()));
+        let found = ready!(
+            self.poll_found(cx, Log::poll_run, TopicLog::poll_run, |entry| {
+                entry.sse().clone()
+            })
+        );
         Poll::Ready(match found {
             Found::Events(bytes) => Some(Chunk::Events(bytes)),
             Found::Gap(gap) => Some(Chunk::Gap(sse::gap(&gap))),
@@ -252,6 +297,7 @@ impl Subscription {
         let found = ready!(self.poll_found(
             cx,
             |log, cx, cursor| log.poll_frames(cx, cursor, envelope, prev),
+            |log, cx, reader| log.poll_frames(cx, reader, envelope, prev),
             |entry| {
                 let mut frames = Vec::new();
                 ws::event(&mut frames, envelope, &entry, prev);
@@ -274,7 +320,8 @@ impl Subscription {
     }
 
     fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        let found = ready!(self.poll_found(cx, Log::poll_event, |entry| entry));
+        let found =
+            ready!(self.poll_found(cx, Log::poll_event, TopicLog::poll_event, |entry| entry));
         Poll::Ready(match found {
             Found::Events(entry) => Some(Delivery::Event(entry)),
             Found::Gap(gap) => Some(Delivery::Gap(gap)),
@@ -287,6 +334,7 @@ impl Subscription {
         &mut self,
         cx: &mut Context<'_>,
         poll_log: impl FnOnce(&Log, &mut Context<'_>, &mut Cursor) -> Poll<Found<T>>,
+        poll_topics: impl FnOnce(&TopicLog, &mut Context<'_>, &mut Reader) -> Poll<Found<T>>,
         of_entry: impl FnOnce(Entry) -> T,
     ) -> Poll<Found<T>> {
         if let Some(end) = self.end {
@@ -299,6 +347,13 @@ impl Subscription {
                     Found::End(End::Closed)
                 }
                 None => ready!(poll_log(log, cx, cursor)),
+            },
+            Source::Topics { log, reader, gap } => match gap.take() {
+                Some(gap) => Found::Gap(gap),
+                None if self.until.is_some_and(|until| reader.has_reached(until)) => {
+                    Found::End(End::Closed)
+                }
+                None => ready!(poll_topics(log, cx, reader)),
             },
             Source::Stream(stream) => {
                 let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -332,8 +387,10 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        if let Source::Log { log, cursor, .. } = &mut self.source {
-            log.unsubscribe(cursor);
+        match &mut self.source {
+            Source::Log { log, cursor, .. } => log.unsubscribe(cursor),
+            Source::Topics { log, reader, .. } => log.unsubscribe(reader),
+            Source::Stream(_) => {}
         }
     }
 }

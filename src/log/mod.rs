@@ -33,6 +33,7 @@ mod submitted;
 mod sync;
 #[cfg(all(test, tornadose_loom))]
 mod tests_loom;
+pub(crate) mod topics;
 mod waiters;
 
 use std::task::{Context, Poll, Waker};

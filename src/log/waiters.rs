@@ -27,8 +27,8 @@ const SHARDS: usize = if cfg!(tornadose_loom) { 1 } else { 8 };
 const NOWHERE: usize = usize::MAX;
 
 #[derive(Debug)]
-pub(crate) struct Waiters {
-    shards: [Mutex<Shard>; SHARDS],
+pub(crate) struct Waiters<const N: usize = SHARDS> {
+    shards: [Mutex<Shard>; N],
     /// A bit for each shard in which somebody is parked. Written under the shard's
     /// lock. Relaxed: who relies on it has another lock to order it by.
     parked: AtomicUsize,
@@ -52,7 +52,7 @@ struct Shard {
     free: Vec<usize>,
 }
 
-impl Waiters {
+impl<const N: usize> Waiters<N> {
     pub(crate) fn new() -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::new(Shard::default())),
@@ -67,7 +67,7 @@ impl Waiters {
     pub(crate) fn park(&self, ticket: &mut Ticket, waker: &Waker) -> Option<Waker> {
         let (shard, place) = match ticket.0 {
             Some((shard, place)) => (shard, Some(place)),
-            None => (self.turn.fetch_add(1, Ordering::Relaxed) % SHARDS, None),
+            None => (self.turn.fetch_add(1, Ordering::Relaxed) % N, None),
         };
         let mut guard = self.shards.get(shard)?.lock();
         let place = match place {
@@ -96,7 +96,7 @@ impl Waiters {
 
     /// Wakes everyone who is parked now.
     pub(crate) fn wake_all(&self) {
-        (0..SHARDS).for_each(|shard| self.wake(shard));
+        (0..N).for_each(|shard| self.wake(shard));
     }
 
     /// Wakes everyone who parked while holding a lock that the caller has held since.
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn who_is_parked_is_woken_once() {
-        let (waiters, count) = (Waiters::new(), Arc::new(Count::default()));
+        let (waiters, count) = (<Waiters>::new(), Arc::new(Count::default()));
         let waker = Waker::from(Arc::clone(&count));
         let mut tickets: Vec<_> = (0..20).map(|_| Ticket::default()).collect();
         for ticket in &mut tickets {
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn who_left_is_not_woken_and_leaves_no_waker_behind() {
-        let (waiters, count) = (Waiters::new(), Arc::new(Count::default()));
+        let (waiters, count) = (<Waiters>::new(), Arc::new(Count::default()));
         let mut tickets: Vec<_> = (0..100).map(|_| Ticket::default()).collect();
         for ticket in &mut tickets {
             drop(waiters.park(ticket, &Waker::from(Arc::clone(&count))));
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn churn_reuses_its_places() {
-        let (waiters, count) = (Waiters::new(), Arc::new(Count::default()));
+        let (waiters, count) = (<Waiters>::new(), Arc::new(Count::default()));
         for _ in 0..10_000 {
             let mut ticket = Ticket::default();
             drop(waiters.park(&mut ticket, &Waker::from(Arc::clone(&count))));
@@ -260,7 +260,7 @@ mod tests {
                 drop(self.0.leave(&mut self.1.lock().expect("not poisoned")));
             }
         }
-        let waiters = Arc::new(Waiters::new());
+        let waiters = Arc::new(<Waiters>::new());
         let leaves = Arc::new(Leaves(Arc::clone(&waiters), Default::default()));
         let waker = Waker::from(Arc::clone(&leaves));
         drop(waiters.park(&mut leaves.1.lock().expect("not poisoned"), &waker));

@@ -5,12 +5,16 @@
 //! - [`DataStore`]: the latest value; a newcomer gets it first, and who is slow
 //!   skips to it.
 //!
-//! Both are the same log under two policies.
+//! - [`Hub`]: many topics of either kind, in one order.
+//!
+//! The first two are the same log under two policies.
 
 mod data;
+mod hub;
 mod queue;
 
 pub use self::data::{DataStore, DataStoreBuilder};
+pub use self::hub::{Hub, HubBuilder};
 pub use self::queue::{QueueStore, QueueStoreBuilder};
 
 use std::sync::Arc;

@@ -103,6 +103,7 @@ impl Access {
         let subscription = store.subscribe(Subscribe {
             start: permit.start.unwrap_or(rules.start),
             last_event_id,
+            topics: permit.topics,
         });
         let max_age = rules.max_age.map(|age| between((age.mul_f64(0.8), age)));
         let lifetime = match (permit.expires_in, max_age) {

@@ -58,6 +58,16 @@ impl<'a> Head<'a> {
         })
     }
 
+    /// All values of this name in the query, decoded (`%41`, and `+` for a space), in
+    /// their order. What does not decode to UTF-8 is left out.
+    pub fn queries(self, name: &'a str) -> impl Iterator<Item = String> + 'a {
+        let pairs = self.uri.query().unwrap_or_default().split('&');
+        pairs.filter_map(move |pair| {
+            let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (found == name).then(|| decode(value)).flatten()
+        })
+    }
+
     /// The header of this name, if there is one and it is text.
     #[must_use]
     pub fn header(self, name: &str) -> Option<&'a str> {
@@ -101,6 +111,32 @@ impl<'a> Head<'a> {
     }
 }
 
+/// A value of `application/x-www-form-urlencoded` (WHATWG URL, 5.1).
+fn decode(value: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        bytes.push(match (first, tail) {
+            (b'+', _) => b' ',
+            // What is no code stands for itself.
+            (b'%', [high, low, tail @ ..]) => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => {
+                    rest = tail;
+                    high << 4 | low
+                }
+                _ => b'%',
+            },
+            (first, _) => *first,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16)?.try_into().ok()
+}
+
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 const IN_QUERY: [&str; 4] = [
@@ -120,6 +156,21 @@ mod tests {
             request = request.header("last-event-id", *header);
         }
         Head::of(&request.body(()).expect("a request")).last_event_id()
+    }
+
+    #[test]
+    fn queries_are_decoded() {
+        let of = |uri: &str| -> Vec<String> {
+            let request = Request::get(uri).body(()).expect("a request");
+            Head::of(&request).queries("t").collect()
+        };
+        assert_eq!(of("/?t=a&x=b&t=c%2Fd&tt=e&t"), ["a", "c/d", ""]);
+        assert_eq!(of("/?t=a+b%20c%2b"), ["a b c+"]);
+        assert_eq!(
+            of("/?t=%&t=%4&t=%zz&t=%C3%BC&t=%ff&t=%00"),
+            ["%", "%4", "%zz", "ü", "\0"]
+        );
+        assert!(of("/").is_empty());
     }
 
     const A: &str = "AAAAAAAAAAA-7";

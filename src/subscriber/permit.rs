@@ -11,6 +11,7 @@ use http::StatusCode;
 use super::head::Head;
 use crate::log::Start;
 use crate::store::Store;
+use crate::topic::Topics;
 
 /// What a permission hook grants, see [`EventSource::permit`](crate::EventSource::permit).
 #[derive(Clone, Default)]
@@ -20,6 +21,7 @@ pub struct Permit {
     pub(crate) start: Option<Start>,
     pub(crate) key: Option<Arc<str>>,
     pub(crate) expires_in: Option<Duration>,
+    pub(crate) topics: Topics,
 }
 
 impl Permit {
@@ -33,6 +35,13 @@ impl Permit {
     /// subscribed.
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// The stream of these topics, if the store is a [`Hub`](crate::Hub). Default: none,
+    /// so what no hook grants nobody gets.
+    pub fn topics(mut self, topics: impl Into<Topics>) -> Self {
+        self.topics = topics.into();
         self
     }
 

@@ -20,7 +20,8 @@ use crate::wire::json;
 #[non_exhaustive]
 pub enum Envelope {
     /// `{"id":"..","prev":"..","event":"..","data":..}`, and a first message of the
-    /// event `open`, whose id is where the connection begins. The default.
+    /// event `open`, whose id is where the connection begins. The default. Events of a
+    /// [`Hub`](crate::Hub) also have their `topic`.
     ///
     /// `data` is a string, or a JSON value if the event was made of one
     /// (`Event::json`).
@@ -47,6 +48,10 @@ pub(crate) fn event(
             text += &format!("{{\"id\":\"{}\"", entry.id());
             if let Some(prev) = prev {
                 text += &format!(",\"prev\":\"{prev}\"");
+            }
+            if let Some(topic) = entry.topic() {
+                text += ",\"topic\":";
+                json::string(&mut text, topic.as_str());
             }
             text += ",\"event\":";
             json::string(&mut text, entry.name());

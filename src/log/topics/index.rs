@@ -1,0 +1,613 @@
+//! Many topics in one order. Single-threaded and without a clock of its own: whoever
+//! calls holds the lock and says what time it is.
+//!
+//! Every event has an offset in the one order of all topics, and stands in its topic. A
+//! reader is an offset and the topics that it wants; what comes next is the event with the
+//! least offset behind its own, of those topics and no others.
+//!
+//! # What is lost
+//!
+//! A topic lets go of its oldest events first and remembers the offset of the last one
+//! that it let go of. For a reader that has not been told that far, a mark stands there:
+//! it reads the mark as a gap, in its place among the events, and once.
+//!
+//! A topic that holds nothing and that nobody reads is forgotten; its mark is not
+//! ([`Forgotten`]).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::crowd::Crowd;
+use super::forgotten::Forgotten;
+use super::policy::{Policies, Policy};
+use crate::entry::Entry;
+use crate::log::ring;
+use crate::position::{Epoch, Position};
+use crate::topic::{Pattern, Topic};
+use crate::wire::sse::Encoded;
+
+#[derive(Debug)]
+pub(super) struct Index {
+    epoch: Epoch,
+    /// The offset of the next event.
+    next: u64,
+    closed: bool,
+    policies: Policies,
+    names: HashMap<Topic, TopicId>,
+    topics: Slab<State>,
+    patterns: HashMap<Pattern, GroupId>,
+    groups: Slab<Group>,
+    forgotten: Forgotten,
+    /// Which topic is looked at next for events that are too old.
+    hand: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TopicId(usize);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GroupId(usize);
+
+/// A topic.
+#[derive(Debug)]
+struct State {
+    name: Topic,
+    policy: Policy,
+    slots: VecDeque<Slot>,
+    /// The sum of the slots' weights.
+    bytes: usize,
+    /// The offset of the last event that it let go of; 0 if of none.
+    evicted: u64,
+    /// Who reads it by name, and how many.
+    crowd: Option<Arc<Crowd>>,
+    readers: usize,
+    /// The patterns that match it.
+    groups: Vec<GroupId>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    entry: Entry,
+    weight: usize,
+    at: Instant,
+}
+
+/// Those who read by one pattern.
+#[derive(Debug)]
+struct Group {
+    pattern: Pattern,
+    topics: Vec<TopicId>,
+    /// Its newest events, so that who keeps up does not look at every topic.
+    recent: VecDeque<(u64, TopicId)>,
+    /// The offset from which on `recent` has all.
+    recent_from: u64,
+    /// The last mark of a lossless topic that has been forgotten since somebody reads.
+    lost: u64,
+    crowd: Arc<Crowd>,
+    readers: usize,
+}
+
+/// The newest events that a pattern keeps: 16 bytes for each.
+const RECENT: usize = 4096;
+
+/// One thing that a reader wants.
+#[derive(Debug)]
+pub(super) enum Want {
+    Topic {
+        id: TopicId,
+        /// The offset of the first event that it is to have.
+        from: u64,
+    },
+    Group {
+        id: GroupId,
+        /// For topics in which it is to have older events than those after its offset,
+        /// or fewer.
+        from: Vec<(TopicId, u64)>,
+        /// For all others.
+        else_from: u64,
+        /// The highest mark of the topics that were forgotten before it came.
+        lost: u64,
+    },
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Event(TopicId),
+    /// Everything of the topic up to here is gone. `disconnects` is what becomes of who
+    /// is too slow.
+    Lost {
+        disconnects: bool,
+    },
+}
+
+/// What an append leaves to be done after the lock.
+#[derive(Debug, Default)]
+pub(super) struct After {
+    pub(super) woken: Vec<Arc<Crowd>>,
+    pub(super) evicted: Vec<Entry>,
+}
+
+impl Index {
+    pub(super) fn new(policies: Policies) -> Self {
+        Self {
+            epoch: Epoch::random(),
+            next: 1,
+            closed: false,
+            policies,
+            names: HashMap::new(),
+            topics: Slab::new(),
+            patterns: HashMap::new(),
+            groups: Slab::new(),
+            forgotten: Forgotten::new(),
+            hand: 0,
+        }
+    }
+
+    pub(super) fn close(&mut self) -> Vec<Arc<Crowd>> {
+        self.closed = true;
+        let topics = self.topics.iter().filter_map(|state| state.crowd.clone());
+        let groups = self.groups.iter().map(|group| Arc::clone(&group.crowd));
+        topics.chain(groups).collect()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(super) fn position(&self, offset: u64) -> Position {
+        Position::new(self.epoch, offset)
+    }
+
+    pub(super) fn topics(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The policy of a topic, whether there is such a one or not.
+    pub(super) fn policy(&self, name: &Topic) -> Policy {
+        self.policies.of(name)
+    }
+
+    pub(super) fn readers(&self, name: &Topic) -> usize {
+        let state = self.names.get(name).and_then(|id| self.topics.get(id.0));
+        state.map_or(0, |state| {
+            let groups = state.groups.iter().filter_map(|id| self.groups.get(id.0));
+            state.readers + groups.map(|group| group.readers).sum::<usize>()
+        })
+    }
+
+    pub(super) fn latest(&self, name: &Topic) -> Option<&Entry> {
+        let state = self.topics.get(self.names.get(name)?.0)?;
+        Some(&state.slots.back()?.entry)
+    }
+
+    /// Appends an event. What retention no longer covers goes.
+    pub(super) fn append(
+        &mut self,
+        name: &Topic,
+        event: Encoded,
+        now: Instant,
+        after: &mut After,
+    ) -> Position {
+        let id = self.enter(name);
+        let position = Position::new(self.epoch, self.next);
+        let offset = self.next;
+        self.next += 1;
+        let weight = ring::weight(&event);
+        let Some(state) = self.topics.get_mut(id.0) else {
+            return position;
+        };
+        if state.policy.conflates {
+            // First, so that one slot is all that a topic of one event ever needs.
+            state.let_go(after, |_| true);
+            state.slots.reserve_exact(1);
+        }
+        let at = state.slots.back().map_or(now, |newest| newest.at.max(now));
+        let entry = Entry::stamped(position, event).about(name.clone());
+        state.slots.push_back(Slot { entry, weight, at });
+        state.bytes += weight;
+        state.evict(now, after);
+        if let Some(crowd) = &state.crowd {
+            after.woken.push(Arc::clone(crowd));
+        }
+        for group in &state.groups {
+            if let Some(group) = self.groups.get_mut(group.0) {
+                group.recent.push_back((offset, id));
+                if group.recent.len() > RECENT
+                    && let Some((gone, _)) = group.recent.pop_front()
+                {
+                    group.recent_from = gone + 1;
+                }
+                after.woken.push(Arc::clone(&group.crowd));
+            }
+        }
+        position
+    }
+
+    /// Looks at so many topics for events that are too old, so that what nobody submits
+    /// to is let go of as well.
+    pub(super) fn sweep(&mut self, topics: usize, now: Instant, after: &mut After) {
+        for _ in 0..topics.min(self.topics.len()) {
+            self.hand = (self.hand + 1) % self.topics.len();
+            let id = TopicId(self.hand);
+            if let Some(state) = self.topics.get_mut(self.hand) {
+                if state.policy.retention.age.is_some() {
+                    state.evict(now, after);
+                }
+                self.forget_if_idle(id);
+            }
+        }
+    }
+
+    /// Somebody reads a topic by name.
+    pub(super) fn read_topic(&mut self, name: &Topic) -> (TopicId, Arc<Crowd>) {
+        let id = self.enter(name);
+        let crowd = match self.topics.get_mut(id.0) {
+            Some(state) => {
+                state.readers += 1;
+                Arc::clone(state.crowd.get_or_insert_with(Crowd::new))
+            }
+            None => Crowd::new(),
+        };
+        (id, crowd)
+    }
+
+    /// Somebody reads by a pattern.
+    pub(super) fn read_pattern(&mut self, pattern: &Pattern) -> (GroupId, Arc<Crowd>) {
+        let id = match self.patterns.get(pattern) {
+            Some(id) => *id,
+            None => self.form(pattern),
+        };
+        let crowd = match self.groups.get_mut(id.0) {
+            Some(group) => {
+                group.readers += 1;
+                Arc::clone(&group.crowd)
+            }
+            None => Crowd::new(),
+        };
+        (id, crowd)
+    }
+
+    /// Somebody reads it no longer.
+    pub(super) fn leave(&mut self, want: &Want) {
+        match want {
+            Want::Topic { id, .. } => {
+                if let Some(state) = self.topics.get_mut(id.0) {
+                    state.readers -= 1;
+                    if state.readers == 0 {
+                        state.crowd = None;
+                    }
+                    self.forget_if_idle(*id);
+                }
+            }
+            Want::Group { id, .. } => {
+                let Some(group) = self.groups.get_mut(id.0) else {
+                    return;
+                };
+                group.readers -= 1;
+                if group.readers == 0
+                    && let Some(group) = self.groups.remove(id.0)
+                {
+                    self.patterns.remove(&group.pattern);
+                    for topic in group.topics {
+                        if let Some(state) = self.topics.get_mut(topic.0) {
+                            state.groups.retain(|group| group != id);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What comes next behind `told`, and its offset.
+    pub(super) fn next_of(
+        &self,
+        wants: &[Want],
+        told: u64,
+        now: Option<Instant>,
+    ) -> Option<(u64, Next)> {
+        let nexts = wants.iter().filter_map(|want| match want {
+            Want::Topic { id, from } => self.next_in(*id, told, *from, now),
+            Want::Group {
+                id,
+                from,
+                else_from,
+                lost,
+            } => {
+                let next = self.next_in_group(*id, told, from, *else_from, now);
+                let lost = (*lost > told).then_some((*lost, Next::Lost { disconnects: false }));
+                [next, lost]
+                    .into_iter()
+                    .flatten()
+                    .min_by_key(|(offset, _)| *offset)
+            }
+        });
+        nexts.min_by_key(|(offset, _)| *offset)
+    }
+
+    /// The event of this offset in this topic.
+    pub(super) fn event(&self, id: TopicId, offset: u64) -> Option<&Entry> {
+        let state = self.topics.get(id.0)?;
+        let slot = state.slots.get(state.behind(offset - 1))?;
+        Some(&slot.entry)
+    }
+
+    /// The offset of the oldest of the last `last` events that are held of a topic,
+    /// behind its newest if there is none.
+    pub(super) fn last(&self, id: TopicId, last: u64, now: Option<Instant>) -> u64 {
+        let Some(state) = self.topics.get(id.0) else {
+            return self.next;
+        };
+        let held = state.slots.len() - state.expired(now);
+        let last = usize::try_from(last).unwrap_or(usize::MAX).min(held);
+        let first = state.slots.get(state.slots.len() - last);
+        first.map_or(self.next, Slot::offset)
+    }
+
+    pub(super) fn conflates(&self, id: TopicId) -> bool {
+        self.topics
+            .get(id.0)
+            .is_some_and(|state| state.policy.conflates)
+    }
+
+    pub(super) fn topics_of(&self, id: GroupId) -> &[TopicId] {
+        self.groups.get(id.0).map_or(&[], |group| &group.topics)
+    }
+
+    /// The highest mark of the forgotten topics that a pattern matches.
+    pub(super) fn forgotten(&self, pattern: &Pattern) -> u64 {
+        self.forgotten.marks(pattern)
+    }
+
+    fn next_in(
+        &self,
+        id: TopicId,
+        told: u64,
+        from: u64,
+        now: Option<Instant>,
+    ) -> Option<(u64, Next)> {
+        let state = self.topics.get(id.0)?;
+        let expired = state.expired(now);
+        if !state.policy.conflates {
+            let mark = match expired.checked_sub(1).and_then(|at| state.slots.get(at)) {
+                Some(slot) => slot.offset(),
+                None => state.evicted,
+            };
+            if mark > told && mark >= from {
+                let disconnects = state.policy.disconnects;
+                return Some((mark, Next::Lost { disconnects }));
+            }
+        }
+        let after = told.max(from.saturating_sub(1));
+        let slot = state.slots.get(state.behind(after).max(expired))?;
+        Some((slot.offset(), Next::Event(id)))
+    }
+
+    fn next_in_group(
+        &self,
+        id: GroupId,
+        told: u64,
+        from: &[(TopicId, u64)],
+        else_from: u64,
+        now: Option<Instant>,
+    ) -> Option<(u64, Next)> {
+        let group = self.groups.get(id.0)?;
+        let lost = (group.lost > told && group.lost >= else_from)
+            .then_some((group.lost, Next::Lost { disconnects: false }));
+        let from_of = |topic: TopicId| {
+            let special = from.iter().find(|(of, _)| *of == topic);
+            special.map_or(else_from, |(_, from)| *from)
+        };
+        let next = if from.is_empty() && told + 1 >= group.recent_from {
+            let begins = group.recent.partition_point(|(offset, _)| *offset <= told);
+            group.recent.range(begins..).find_map(|(offset, topic)| {
+                match self.next_in(*topic, offset - 1, else_from, now) {
+                    Some((next, found)) if next == *offset => Some((next, found)),
+                    _ => None,
+                }
+            })
+        } else {
+            let topics = group.topics.iter();
+            topics
+                .filter_map(|topic| self.next_in(*topic, told, from_of(*topic), now))
+                .min_by_key(|(offset, _)| *offset)
+        };
+        [next, lost]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(offset, _)| *offset)
+    }
+
+    /// The place of a topic, which is made if there is none.
+    fn enter(&mut self, name: &Topic) -> TopicId {
+        if let Some(id) = self.names.get(name) {
+            return *id;
+        }
+        let groups = self.patterns.iter();
+        let groups = groups.filter(|(pattern, _)| pattern.matches(name));
+        let state = State {
+            name: name.clone(),
+            policy: self.policies.of(name),
+            slots: VecDeque::new(),
+            bytes: 0,
+            evicted: self.forgotten.recall(name),
+            crowd: None,
+            readers: 0,
+            groups: groups.map(|(_, id)| *id).collect(),
+        };
+        let groups = state.groups.clone();
+        let id = TopicId(self.topics.insert(state));
+        for group in groups {
+            if let Some(group) = self.groups.get_mut(group.0) {
+                group.topics.push(id);
+            }
+        }
+        self.names.insert(name.clone(), id);
+        id
+    }
+
+    fn form(&mut self, pattern: &Pattern) -> GroupId {
+        let matching = self.names.iter().filter(|(name, _)| pattern.matches(name));
+        let topics: Vec<_> = matching.map(|(_, id)| *id).collect();
+        let id = GroupId(self.groups.insert(Group {
+            pattern: pattern.clone(),
+            topics: topics.clone(),
+            recent: VecDeque::new(),
+            recent_from: self.next,
+            lost: 0,
+            crowd: Crowd::new(),
+            readers: 0,
+        }));
+        for topic in topics {
+            if let Some(state) = self.topics.get_mut(topic.0) {
+                state.groups.push(id);
+            }
+        }
+        self.patterns.insert(pattern.clone(), id);
+        id
+    }
+
+    fn forget_if_idle(&mut self, id: TopicId) {
+        let is_idle = |state: &State| state.readers == 0 && state.slots.is_empty();
+        if !self.topics.get(id.0).is_some_and(is_idle) {
+            return;
+        }
+        let Some(state) = self.topics.remove(id.0) else {
+            return;
+        };
+        self.names.remove(&state.name);
+        let mark = if state.policy.conflates {
+            0
+        } else {
+            state.evicted
+        };
+        for group in state.groups {
+            if let Some(group) = self.groups.get_mut(group.0) {
+                group.topics.retain(|topic| *topic != id);
+                group.lost = group.lost.max(mark);
+            }
+        }
+        if mark > 0 {
+            self.forgotten.keep(state.name, mark);
+        }
+    }
+}
+
+impl State {
+    /// Lets go of what the retention no longer covers.
+    fn evict(&mut self, now: Instant, after: &mut After) {
+        let Retained { events, bytes, age } = self.policy.retained();
+        let (mut held, mut weight) = (self.slots.len(), self.bytes);
+        self.let_go(after, |slot| {
+            let is_old = age.is_some_and(|age| now.saturating_duration_since(slot.at) >= age);
+            let goes = held > events || weight > bytes || is_old;
+            held -= 1;
+            weight -= slot.weight;
+            goes
+        });
+    }
+
+    fn let_go(&mut self, after: &mut After, mut goes: impl FnMut(&Slot) -> bool) {
+        while self.slots.front().is_some_and(&mut goes)
+            && let Some(oldest) = self.slots.pop_front()
+        {
+            self.bytes -= oldest.weight;
+            self.evicted = oldest.offset();
+            after.evicted.push(oldest.entry);
+        }
+    }
+
+    /// How many of its events are too old.
+    fn expired(&self, now: Option<Instant>) -> usize {
+        let (Some(now), Some(age)) = (now, self.policy.retention.age) else {
+            return 0;
+        };
+        self.slots
+            .partition_point(|slot| now.saturating_duration_since(slot.at) >= age)
+    }
+
+    /// Where the first event behind an offset stands.
+    fn behind(&self, offset: u64) -> usize {
+        // Who keeps up wants what is at the end.
+        match self.slots.back() {
+            Some(newest) if newest.offset() > offset => {
+                self.slots.partition_point(|slot| slot.offset() <= offset)
+            }
+            _ => self.slots.len(),
+        }
+    }
+}
+
+impl Slot {
+    fn offset(&self) -> u64 {
+        self.entry.id().offset()
+    }
+}
+
+/// What a policy lets a topic hold.
+pub(super) struct Retained {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+    pub(super) age: Option<Duration>,
+}
+
+/// Values with a number each, which is given again when its value is gone.
+#[derive(Debug)]
+struct Slab<T> {
+    places: Vec<Option<T>>,
+    free: Vec<usize>,
+}
+
+impl<T> Slab<T> {
+    fn new() -> Self {
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    fn insert(&mut self, value: T) -> usize {
+        let Some(at) = self.free.pop() else {
+            self.places.push(Some(value));
+            return self.places.len() - 1;
+        };
+        if let Some(place) = self.places.get_mut(at) {
+            *place = Some(value);
+        }
+        at
+    }
+
+    fn remove(&mut self, at: usize) -> Option<T> {
+        let value = self.places.get_mut(at)?.take()?;
+        self.free.push(at);
+        Some(value)
+    }
+
+    fn get(&self, at: usize) -> Option<&T> {
+        self.places.get(at)?.as_ref()
+    }
+
+    fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        self.places.get_mut(at)?.as_mut()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().flatten()
+    }
+
+    /// The places, taken or free.
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+}

@@ -1,0 +1,98 @@
+//! What becomes of the events of a topic.
+
+use super::index::Retained;
+use crate::log::Retention;
+use crate::topic::{Pattern, Topic};
+
+/// What is kept of a topic, and what happens to who does not keep up with it.
+///
+/// ```
+/// use tornadose::{Hub, Policy, Retention};
+///
+/// let hub = Hub::builder()
+///     .policy("prices/#".parse()?, Policy::latest())
+///     .policy("chat/#".parse()?, Policy::queue(Retention::new().events(500)))
+///     .build();
+/// # Ok::<(), tornadose::InvalidTopic>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Policy {
+    pub(super) retention: Retention,
+    pub(super) conflates: bool,
+    pub(super) disconnects: bool,
+}
+
+impl Policy {
+    /// The latest event alone: who comes gets it first, who is slow skips to it, and
+    /// nobody is told of those between.
+    pub fn latest() -> Self {
+        Self {
+            retention: Retention::new().events(1),
+            conflates: true,
+            disconnects: false,
+        }
+    }
+
+    /// Every event, in order, within this retention, which is each topic's own. Who is
+    /// overtaken is told a gap.
+    pub fn queue(retention: Retention) -> Self {
+        Self {
+            retention,
+            conflates: false,
+            disconnects: false,
+        }
+    }
+
+    /// Ends the stream of who is overtaken instead; it is told its gap when it comes back.
+    pub fn disconnect_slow(mut self) -> Self {
+        self.disconnects = true;
+        self
+    }
+
+    /// Nothing that was submitted longer ago. A topic that holds nothing and that nobody
+    /// reads is forgotten. Default: the retention's, which is no limit.
+    pub fn age(mut self, age: std::time::Duration) -> Self {
+        self.retention = self.retention.age(age);
+        self
+    }
+
+    pub(super) fn retained(&self) -> Retained {
+        Retained {
+            events: self.retention.events,
+            bytes: self.retention.bytes,
+            age: self.retention.age,
+        }
+    }
+}
+
+impl Default for Policy {
+    /// A queue of 1,000 events in 1 MiB.
+    fn default() -> Self {
+        Self::queue(Retention::new().events(1000).bytes(1 << 20))
+    }
+}
+
+/// The policies of all topics.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Policies {
+    pub(crate) rules: Vec<(Pattern, Policy)>,
+    pub(crate) default: Policy,
+}
+
+impl Policies {
+    /// That of the first rule that matches.
+    pub(super) fn of(&self, topic: &Topic) -> Policy {
+        let rule = self
+            .rules
+            .iter()
+            .find(|(pattern, _)| pattern.matches(topic));
+        rule.map_or(self.default, |(_, policy)| *policy)
+    }
+
+    pub(super) fn have_age(&self) -> bool {
+        let policies = self.rules.iter().map(|(_, policy)| policy);
+        let mut policies = policies.chain([&self.default]);
+        policies.any(|policy| policy.retention.age.is_some())
+    }
+}

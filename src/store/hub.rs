@@ -1,0 +1,224 @@
+//! Many topics, one order.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{MAX_EVENT_BYTES, Store};
+use crate::entry::Entry;
+use crate::error::SubmitError;
+use crate::event::Event;
+use crate::log::Submitted;
+use crate::log::topics::{Policies, Policy, TopicLog};
+use crate::position::Position;
+use crate::subscription::{Subscribe, Subscription};
+use crate::topic::{Pattern, Topic};
+
+/// A store of many topics in one order: one connection can be to any of them, and has one
+/// position in all of them, so a plain browser `EventSource` resumes them all from one
+/// `Last-Event-ID`.
+///
+/// - A topic is there when somebody submits to it or subscribes to it, and is forgotten
+///   when it holds nothing and nobody reads it.
+/// - Each has the [`Policy`] of the first rule that matches its name: the latest value, or
+///   a queue with its own retention. Both kinds mix on one connection.
+/// - Who submits wakes who reads that topic, and nobody else.
+/// - What a slow or returning reader has lost it is told as a [`Gap`](crate::Gap), where
+///   the last of the lost events of a topic stood. How many they were is not known.
+///
+/// ```
+/// use tornadose::{Event, Hub, Policy, Start, Subscribe, Topic, Topics};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::builder().policy("price/#".parse()?, Policy::latest()).build();
+/// let (room, price): (Topic, Topic) = ("rooms/7".parse()?, "price/oil".parse()?);
+///
+/// hub.submit(Event::new("81.20").topic(price.clone()))?;
+/// hub.submit(Event::new("81.25").topic(price.clone()))?;
+///
+/// let topics = Topics::new().topic(room.clone()).pattern("price/+".parse()?);
+/// let mut subscription = hub.subscribe(Subscribe::from(Start::Live).topics(topics));
+/// hub.submit(Event::new("hello").topic(room))?;
+///
+/// for expected in ["81.25", "hello"] {
+///     let delivery = subscription.recv().await.unwrap();
+///     assert_eq!(delivery.event().unwrap().data(), expected);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Memory: what the policies retain of each topic, and about 250 bytes for each; of a
+/// topic that was forgotten, its name, up to 65,536 of them.
+///
+/// A cheap handle: clones share one hub. With the last handle it is closed.
+#[derive(Clone)]
+pub struct Hub {
+    owner: Arc<Owner>,
+}
+
+#[derive(Debug)]
+struct Owner(Arc<TopicLog>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Hub {
+    /// A hub with the defaults of [`builder`](Self::builder).
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Settings for a hub.
+    pub fn builder() -> HubBuilder {
+        HubBuilder {
+            policies: Policies::default(),
+            max_event_bytes: MAX_EVENT_BYTES,
+        }
+    }
+
+    /// Appends an event to its [topic](Event::topic) and wakes who reads that.
+    ///
+    /// Callable from any thread, inside a runtime or not; it never waits for a
+    /// subscriber. The first event of a topic also costs a look at every rule and at every
+    /// pattern that somebody reads by.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] hands the event back; nobody sees anything of it.
+    pub fn submit(&self, event: impl Into<Event>) -> Result<Submitted, SubmitError> {
+        Ok(Submitted::ready(self.owner.0.append(event.into())?))
+    }
+
+    /// Appends events of any topics right behind each other: nobody sees one of them
+    /// before all of them are there. Returns their positions.
+    ///
+    /// # Errors
+    ///
+    /// The error hands the event back that was refused, and the others beside it, in
+    /// their order; nobody sees anything of any.
+    pub fn submit_all(
+        &self,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Result<Vec<Position>, (SubmitError, Vec<Event>)> {
+        self.owner.0.append_all(events.into_iter().collect())
+    }
+
+    /// Begins a subscription to [the topics](Subscribe::topics) that it names; to nothing
+    /// if it names none.
+    pub fn subscribe(&self, subscribe: impl Into<Subscribe>) -> Subscription {
+        Subscription::of_topics(&self.owner.0, &subscribe.into())
+    }
+
+    /// How many subscriptions there are now.
+    #[must_use]
+    pub fn subscribers(&self) -> usize {
+        self.owner.0.subscriptions()
+    }
+
+    /// How many subscriptions there are to this topic now, by name or by a pattern. One
+    /// that is to it in several ways is counted for each.
+    #[must_use]
+    pub fn subscribers_of(&self, topic: &Topic) -> usize {
+        self.owner.0.readers(topic)
+    }
+
+    /// How many topics there are now.
+    #[must_use]
+    pub fn topics(&self) -> usize {
+        self.owner.0.topics()
+    }
+
+    /// The newest event of a topic, if it is retained.
+    #[must_use]
+    pub fn get(&self, topic: &Topic) -> Option<Entry> {
+        self.owner.0.latest(topic)
+    }
+
+    /// The position of the newest event of any topic. `None` before the first.
+    #[must_use]
+    pub fn latest(&self) -> Option<Position> {
+        self.owner.0.head()
+    }
+
+    /// Takes no more events. Subscribers get what was submitted before and then
+    /// end ([`End::Closed`](crate::End::Closed)). Closing twice is closing once.
+    pub fn close(&self) {
+        self.owner.0.close();
+    }
+
+    /// Whether the hub is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.owner.0.is_closed()
+    }
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Store for Hub {
+    fn submit(&self, event: Event) -> Result<Submitted, SubmitError> {
+        self.submit(event)
+    }
+
+    fn subscribe(&self, subscribe: Subscribe) -> Subscription {
+        self.subscribe(subscribe)
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("topics", &self.topics())
+            .field("subscribers", &self.subscribers())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings for a [`Hub`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct HubBuilder {
+    policies: Policies,
+    max_event_bytes: usize,
+}
+
+impl HubBuilder {
+    /// What becomes of topics that match: by name, by prefix (`prices/#`) or otherwise.
+    /// Of several rules that match the one that was given first counts.
+    pub fn policy(mut self, pattern: Pattern, policy: Policy) -> Self {
+        self.policies.rules.push((pattern, policy));
+        self
+    }
+
+    /// What becomes of all other topics. Default: [`Policy::default`], a queue of 1,000
+    /// events in 1 MiB.
+    pub fn default_policy(mut self, policy: Policy) -> Self {
+        self.policies.default = policy;
+        self
+    }
+
+    /// The largest event that is taken, in bytes of data and name together. Default:
+    /// 1 MiB.
+    pub fn max_event_bytes(mut self, bytes: usize) -> Self {
+        self.max_event_bytes = bytes;
+        self
+    }
+
+    /// The hub.
+    #[must_use]
+    pub fn build(self) -> Hub {
+        let log = TopicLog::new(self.policies, self.max_event_bytes);
+        Hub {
+            owner: Arc::new(Owner(Arc::new(log))),
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! What an event is about: [`Topic`]s, [`Pattern`]s of them, and sets of both.
+//!
+//! A topic is a path of levels, `rooms/7/messages`. It is compared as it is, byte for
+//! byte: nothing is decoded, folded or normalised, so there is one way to write each,
+//! and no text that a client can send is another name for a topic that it was refused.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::error::InvalidTopic;
+
+/// The name of a stream of events within a [`Hub`](crate::Hub).
+///
+/// ```
+/// use tornadose::Topic;
+///
+/// let topic: Topic = "rooms/7/messages".parse()?;
+/// assert!("rooms/+/messages".parse::<Topic>().is_err()); // that is a pattern
+/// # Ok::<(), tornadose::InvalidTopic>(())
+/// ```
+///
+/// Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topic(Arc<str>);
+
+impl Topic {
+    /// The longest name, in bytes.
+    pub const MAX_LEN: usize = 255;
+    /// The most levels, which `/` parts.
+    pub const MAX_LEVELS: usize = 16;
+
+    /// A name of 1 to [`MAX_LEN`](Self::MAX_LEN) bytes in at most
+    /// [`MAX_LEVELS`](Self::MAX_LEVELS) levels, none of which is empty or holds a control
+    /// character, `+` or `#`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTopic`] says what is wrong.
+    pub fn new(name: impl AsRef<str> + Into<Arc<str>>) -> Result<Self, InvalidTopic> {
+        judge(name.as_ref(), |level| {
+            if level.contains(['+', '#']) {
+                Err(InvalidTopic::Wildcard)
+            } else {
+                Ok(())
+            }
+        })?;
+        Ok(Self(name.into()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The topics whose levels match: `+` is any one level, `#` at the end any number of
+/// them, also none.
+///
+/// ```
+/// use tornadose::{Pattern, Topic};
+///
+/// let pattern: Pattern = "rooms/+/#".parse()?;
+/// assert!(pattern.matches(&"rooms/7".parse()?));
+/// assert!(pattern.matches(&"rooms/7/messages/new".parse()?));
+/// assert!(!pattern.matches(&"rooms".parse()?));
+/// # Ok::<(), tornadose::InvalidTopic>(())
+/// ```
+///
+/// Matching takes time linear in the topic. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pattern(Arc<str>);
+
+impl Pattern {
+    /// A pattern within the limits of a [`Topic`], in which `+` and `#` are levels of
+    /// their own and `#` is the last.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTopic`] says what is wrong.
+    pub fn new(pattern: impl AsRef<str> + Into<Arc<str>>) -> Result<Self, InvalidTopic> {
+        let text = pattern.as_ref();
+        let mut is_over = false;
+        judge(text, |level| {
+            let is_wild = matches!(level, "+" | "#");
+            if is_over || (!is_wild && level.contains(['+', '#'])) {
+                return Err(InvalidTopic::Wildcard);
+            }
+            is_over = level == "#";
+            Ok(())
+        })?;
+        Ok(Self(pattern.into()))
+    }
+
+    /// Whether this topic is one of them.
+    #[must_use]
+    pub fn matches(&self, topic: &Topic) -> bool {
+        let mut levels = topic.0.split('/');
+        for expected in self.0.split('/') {
+            if expected == "#" {
+                return true;
+            }
+            match levels.next() {
+                Some(level) if expected == "+" || expected == level => {}
+                _ => return false,
+            }
+        }
+        levels.next().is_none()
+    }
+
+    /// The pattern.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn judge(
+    text: &str,
+    mut level: impl FnMut(&str) -> Result<(), InvalidTopic>,
+) -> Result<(), InvalidTopic> {
+    if text.len() > Topic::MAX_LEN {
+        return Err(InvalidTopic::TooLong);
+    }
+    if text.contains(char::is_control) {
+        return Err(InvalidTopic::Control);
+    }
+    let mut number = 0;
+    for part in text.split('/') {
+        number += 1;
+        if part.is_empty() {
+            return Err(InvalidTopic::EmptyLevel);
+        }
+        level(part)?;
+    }
+    if number > Topic::MAX_LEVELS {
+        return Err(InvalidTopic::TooDeep);
+    }
+    Ok(())
+}
+
+/// What a subscription is to: topics, patterns, or both. Empty, it is to nothing.
+///
+/// ```
+/// use tornadose::{Topic, Topics};
+///
+/// let topics = Topics::new()
+///     .topic("rooms/7".parse::<Topic>()?)
+///     .pattern("news/#".parse()?);
+/// # Ok::<(), tornadose::InvalidTopic>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Topics {
+    pub(crate) topics: Vec<Topic>,
+    pub(crate) patterns: Vec<Pattern>,
+}
+
+impl Topics {
+    /// The most topics and patterns that one subscription is to. What is added beyond
+    /// them is left out, and [`is_full`](Self::is_full) tells.
+    pub const MAX: usize = 256;
+
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// This one as well.
+    pub fn topic(mut self, topic: Topic) -> Self {
+        if !self.is_full() && !self.topics.contains(&topic) {
+            self.topics.push(topic);
+        }
+        self
+    }
+
+    /// Those of this pattern as well.
+    pub fn pattern(mut self, pattern: Pattern) -> Self {
+        if !self.is_full() && !self.patterns.contains(&pattern) {
+            self.patterns.push(pattern);
+        }
+        self
+    }
+
+    /// How many topics and patterns there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.topics.len() + self.patterns.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there are [`MAX`](Self::MAX).
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.len() >= Self::MAX
+    }
+}
+
+impl From<Topic> for Topics {
+    fn from(topic: Topic) -> Self {
+        Self::new().topic(topic)
+    }
+}
+
+impl From<Pattern> for Topics {
+    fn from(pattern: Pattern) -> Self {
+        Self::new().pattern(pattern)
+    }
+}
+
+impl FromIterator<Topic> for Topics {
+    fn from_iter<I: IntoIterator<Item = Topic>>(topics: I) -> Self {
+        topics.into_iter().fold(Self::new(), Self::topic)
+    }
+}
+
+macro_rules! text {
+    ($($type:ident)*) => {$(
+        impl FromStr for $type {
+            type Err = InvalidTopic;
+
+            fn from_str(text: &str) -> Result<Self, InvalidTopic> {
+                Self::new(text)
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+    )*};
+}
+
+text! { Topic Pattern }
+
+impl Borrow<str> for Topic {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_judged() {
+        for good in [
+            "a",
+            "a/b",
+            "rooms/7/new messages",
+            "ü/…",
+            ".",
+            "..",
+            "a%2Fb",
+            "A",
+        ] {
+            assert_eq!(Topic::new(good).expect("a topic").as_str(), good);
+        }
+        for (bad, why) in [
+            ("", InvalidTopic::EmptyLevel),
+            ("/", InvalidTopic::EmptyLevel),
+            ("/a", InvalidTopic::EmptyLevel),
+            ("a/", InvalidTopic::EmptyLevel),
+            ("a//b", InvalidTopic::EmptyLevel),
+            ("a\0", InvalidTopic::Control),
+            ("a\r\nb", InvalidTopic::Control),
+            ("a\u{85}b", InvalidTopic::Control),
+            ("+", InvalidTopic::Wildcard),
+            ("a/#", InvalidTopic::Wildcard),
+            ("a+b", InvalidTopic::Wildcard),
+        ] {
+            assert_eq!(Topic::new(bad), Err(why), "{bad:?}");
+        }
+        assert!(Topic::new("x".repeat(255)).is_ok());
+        assert_eq!(Topic::new("x".repeat(256)), Err(InvalidTopic::TooLong));
+        assert!(Topic::new(["x"; 16].join("/")).is_ok());
+        assert_eq!(Topic::new(["x"; 17].join("/")), Err(InvalidTopic::TooDeep));
+        for bad in ["#/a", "a/#/b", "a#", "+a", "a/+b", "++"] {
+            assert_eq!(Pattern::new(bad), Err(InvalidTopic::Wildcard), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_match_levels() {
+        for (pattern, topic, matches) in [
+            ("a", "a", true),
+            ("a", "b", false),
+            ("a", "a/b", false),
+            ("+", "a", true),
+            ("+", "a/b", false),
+            ("#", "a", true),
+            ("#", "a/b/c", true),
+            ("a/#", "a", true),
+            ("a/#", "ab", false),
+            ("a/+", "a", false),
+            ("a/+", "a/b", true),
+            ("a/+/c", "a/b/c", true),
+            ("a/+/c", "a/b/d", false),
+            ("+/+", "a", false),
+            ("+/#", "a", true),
+            ("a/+/#", "a", false),
+            ("a/b/#", "a/c", false),
+        ] {
+            let (pattern, topic): (Pattern, Topic) = (
+                pattern.parse().expect("a pattern"),
+                topic.parse().expect("a topic"),
+            );
+            assert_eq!(pattern.matches(&topic), matches, "{pattern} {topic}");
+        }
+    }
+}
