@@ -39,24 +39,30 @@ async fn main() -> ExitCode {
         .build();
     let events = EventSource::new(store.clone())
         .start(Start::Last(5))
-        .farewell(Duration::from_secs(1), Duration::from_secs(2))
         .shutdown(&shutdown);
     // The same store and the same rules; only pages of our own origin may open one.
     let socket = events.websocket().on_message(say(store.clone()));
     tokio::spawn(produce(store, options.every));
 
-    let streams = events.clone();
+    let closed = tokio::spawn(closed(events.clone(), shutdown.clone()));
     let app = move |request| ready(app(&events, &socket, &request));
     let ended = support::serve(&options, &shutdown, app).await;
+    if shutdown.has_begun() {
+        let _ = closed.await;
+    }
+    ended
+}
 
-    // hyper has handed the WebSockets over, so it has not waited for them to close.
-    let closed = async {
+/// Waits until the WebSockets have been closed, too: hyper has handed them over, so it
+/// does not wait for them.
+async fn closed(streams: EventSource, shutdown: Shutdown) {
+    shutdown.begun().await;
+    let all = async {
         while streams.streams() > 0 {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    let _ = timeout(support::GRACE, closed).await;
-    ended
+    let _ = timeout(support::GRACE, all).await;
 }
 
 /// Answers a request: the page, its style, the stream, or the WebSocket.
