@@ -160,12 +160,12 @@ mod tests {
         read(&request)
     }
 
-    fn with(name: HeaderName, values: &[&str]) -> Result<Opening, Unopened> {
+    fn with(name: &HeaderName, values: &[&str]) -> Result<Opening, Unopened> {
         asked(|request| {
-            request.headers_mut().remove(&name);
+            request.headers_mut().remove(name);
             for value in values {
                 let value = HeaderValue::from_str(value).expect("a value");
-                request.headers_mut().append(&name, value);
+                request.headers_mut().append(name, value);
             }
         })
     }
@@ -179,18 +179,18 @@ mod tests {
     #[test]
     fn the_key_is_answered() {
         assert_eq!(asked(|_| {}), accepted());
-        assert_eq!(with(CONNECTION, &["close", "upgrade"]), accepted());
-        assert_eq!(with(UPGRADE, &["h2c, websocket"]), accepted());
+        assert_eq!(with(&CONNECTION, &["close", "upgrade"]), accepted());
+        assert_eq!(with(&UPGRADE, &["h2c, websocket"]), accepted());
     }
 
     #[test]
     fn what_asks_for_something_else_is_refused() {
         let other = Err(Unopened::NoWebSocket);
         for values in [&["keep-alive"][..], &[], &["upgraded"], &["up grade"]] {
-            assert_eq!(with(CONNECTION, values), other, "{values:?}");
+            assert_eq!(with(&CONNECTION, values), other, "{values:?}");
         }
         for values in [&["h2c"][..], &[], &["websockets"], &["\u{ff}"]] {
-            assert_eq!(with(UPGRADE, values), other, "{values:?}");
+            assert_eq!(with(&UPGRADE, values), other, "{values:?}");
         }
         for values in [
             &["7"][..],
@@ -202,7 +202,7 @@ mod tests {
             &[],
             &[""],
         ] {
-            assert_eq!(with(SEC_WEBSOCKET_VERSION, values), other, "{values:?}");
+            assert_eq!(with(&SEC_WEBSOCKET_VERSION, values), other, "{values:?}");
         }
         assert_eq!(
             asked(|request| *request.version_mut() = Version::HTTP_10),
@@ -237,7 +237,7 @@ mod tests {
             &["dGhlIHNhbXBsZSBub25j\u{e9}Q=="],
         ] {
             assert_eq!(
-                with(SEC_WEBSOCKET_KEY, values),
+                with(&SEC_WEBSOCKET_KEY, values),
                 Err(Unopened::Key),
                 "{values:?}"
             );
