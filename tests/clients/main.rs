@@ -2,17 +2,20 @@
 //!
 //! Every client goes through the same [`scenario`]: awkward events, streams that are
 //! torn, cut and ended, a server that is gone for too long, and one that is restarted.
-//! Then it reads the demos. `tests/install` installs what they need; where that is
+//! Then it reads the demos. What only a [`browser`] does comes on top. `tests/install` installs what they need; where that is
 //! missing, these tests fail.
 #![cfg(unix)]
 
+mod browser;
 mod client;
 mod curl;
 #[allow(dead_code, reason = "it is there for other tests, too")]
 #[path = "../support/decoder.rs"]
 mod decoder;
 mod demo;
+mod installed;
 mod scenario;
+mod several;
 mod stage;
 
 use std::collections::HashSet;
