@@ -13,8 +13,10 @@
 //! comes back goes on exactly where it was. A client that was away for longer is
 //! told so by an event of the name `gap`.
 
+#[allow(dead_code, reason = "the other demos use the rest")]
 mod support;
 
+use std::future::ready;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -34,7 +36,8 @@ async fn main() -> ExitCode {
         .shutdown(&shutdown);
     tokio::spawn(produce(store, options.every));
 
-    support::serve(&options, &shutdown, move |request| app(&events, request)).await
+    let app = move |request| ready(app(&events, &request));
+    support::serve(&options, &shutdown, app).await
 }
 
 /// Answers a request: the page, its style, or the stream.

@@ -10,8 +10,10 @@
 //! The numbers go into a [`DataStore`], which holds the latest value: who connects
 //! gets the current number at once, and everybody sees the same numbers.
 
+#[allow(dead_code, reason = "the other demos use the rest")]
 mod support;
 
+use std::future::ready;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -29,7 +31,8 @@ async fn main() -> Result<ExitCode, SubmitError> {
     let events = EventSource::new(store.clone()).shutdown(&shutdown);
     tokio::spawn(produce(store, options.every));
 
-    Ok(support::serve(&options, &shutdown, move |request| app(&events, request)).await)
+    let app = move |request| ready(app(&events, &request));
+    Ok(support::serve(&options, &shutdown, app).await)
 }
 
 /// Answers a request: the page, its style, or the stream.

@@ -1,6 +1,10 @@
 //! The demos, run as processes and judged by the bytes that they send.
 #![cfg(unix)]
 
+#[cfg(feature = "websocket")]
+#[path = "examples/websocket.rs"]
+mod websocket;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -153,7 +157,7 @@ fn a_client_of_http_2_gets_the_same_stream() {
 
 #[test]
 fn the_pages_are_served() {
-    for name in DEMOS {
+    for name in PAGES {
         let demo = Demo::start(name, &[]);
 
         let mut page = demo.get("/", "");
@@ -166,11 +170,14 @@ fn the_pages_are_served() {
         let text = page.body();
         assert!(text.starts_with("<!doctype html>"), "{text}");
         assert!(text.contains(r#"<html lang="en">"#), "{text}");
-        assert!(text.contains(r#"new EventSource("/events")"#), "{text}");
-        for id in ["value", "state"] {
-            assert!(text.contains(&format!(r#" id="{id}""#)), "{name}: #{id}");
+        let parts: &[&str] = match *name {
+            "random" => &[r#""/events""#, r#" id="value""#, r#" id="state""#],
+            "fibonacci" => &[r#""/events""#, r#" id="value""#, r#" id="list""#],
+            _ => &["`/events", "/socket", r#" id="check""#, r#" for="text""#],
+        };
+        for part in [&["new EventSource("], parts].concat() {
+            assert!(text.contains(part), "{name}: {part}");
         }
-        assert_eq!(name == "fibonacci", text.contains(r#" id="list""#));
         for foreign in ["http:", "https:", "innerHTML", "//cdn"] {
             assert!(!text.contains(foreign), "{name}: {foreign}");
         }
@@ -208,8 +215,14 @@ fn other_paths_and_methods_are_refused() {
             assert_eq!(response.status, "HTTP/1.1 404 Not Found", "{path}");
             assert_eq!(response.body(), "not found\n");
         }
-        assert_eq!(demo.get("/?a=b", "").status, "HTTP/1.1 200 OK");
-        for path in ["/", "/style.css", "/events"] {
+        let paths = if PAGES.contains(name) {
+            assert_eq!(demo.get("/?a=b", "").status, "HTTP/1.1 200 OK");
+            &["/", "/style.css", "/events"][..]
+        } else {
+            assert_eq!(demo.get("/", "").status, "HTTP/1.1 404 Not Found");
+            &["/events"]
+        };
+        for path in paths {
             for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
                 let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n");
                 let response = demo.ask(&request);
@@ -218,6 +231,40 @@ fn other_paths_and_methods_are_refused() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_said_on_hyper_is_read_by_all() {
+    let demo = Demo::start("hyper", &[]);
+    let mut streams: Vec<_> = (0..3).map(|_| demo.get("/events", "")).collect();
+    for line in ["hello", "id: 9\ndata: x\n\n", "Füße 🦀", ""] {
+        assert_eq!(demo.say(line.as_bytes()), "HTTP/1.1 204 No Content");
+    }
+    for line in [&b"\xff"[..], &[b'x'; (1 << 20) + 1]] {
+        let refused = demo.say(line);
+        let expected = match line {
+            b"\xff" => "HTTP/1.1 400 Bad Request",
+            _ => "HTTP/1.1 413 Payload Too Large",
+        };
+        assert_eq!(refused, expected);
+    }
+    for stream in &mut streams {
+        let read = stream.events(4);
+        assert_eq!(read[0].data, "hello");
+        // One event, whatever its text.
+        assert_eq!(read[1].data, "id: 9");
+        assert_eq!(read[2].data, "Füße 🦀");
+        assert!(read.windows(2).all(|e| e[0].offset() + 1 == e[1].offset()));
+    }
+
+    // Who comes late gets what there was, who comes back what it missed.
+    let late = demo.get("/events", "").events(4);
+    let id = format!("Last-Event-ID: {}\r\n", late[1].id);
+    assert_eq!(demo.get("/events", &id).events(2), late[2..]);
+
+    let response = demo.get("/say", "");
+    assert_eq!(response.status, "HTTP/1.1 405 Method Not Allowed");
+    assert_eq!(response.header("allow"), Some("POST"));
 }
 
 #[test]
@@ -240,9 +287,26 @@ fn sigterm_ends_the_streams_of_random() {
     a_signal_ends_all_streams("random", "TERM");
 }
 
+#[test]
+fn sigint_ends_the_streams_of_hyper() {
+    a_signal_ends_all_streams("hyper", "INT");
+}
+
+#[test]
+fn sigterm_ends_the_streams_of_hyper() {
+    a_signal_ends_all_streams("hyper", "TERM");
+}
+
 fn a_signal_ends_all_streams(name: &str, signal: &str) {
-    let mut demo = Demo::start(name, &["--every", "20"]);
+    let mut demo = if name == "hyper" {
+        Demo::start(name, &[])
+    } else {
+        Demo::start(name, &["--every", "20"])
+    };
     let mut streams: Vec<_> = (0..20).map(|_| demo.get("/events", "")).collect();
+    if name == "hyper" {
+        assert_eq!(demo.say(b"hello"), "HTTP/1.1 204 No Content");
+    }
     for stream in &mut streams {
         stream.event();
     }
@@ -334,14 +398,19 @@ fn bad_arguments_are_told_in_one_line() {
 #[test]
 fn help_tells_the_options() {
     for name in DEMOS {
-        for args in [&["--help"][..], &["--every", "5", "-h"]] {
+        let every: &[&str] = match *name {
+            "hyper" => &[],
+            _ => &["--every", "1000"],
+        };
+        for args in [&["--help"][..], &["--listen", "127.0.0.1:0", "-h"]] {
             let output = run(name, args);
             assert!(output.status.success());
             assert!(output.stderr.is_empty());
             let help = String::from_utf8(output.stdout).expect("UTF-8");
-            for told in [name, "--listen", "--every", "127.0.0.1:9000", "1000"] {
+            for told in [&[name, "--listen", "127.0.0.1:9000"], every].concat() {
                 assert!(help.contains(told), "{told} in {help}");
             }
+            assert_eq!(help.contains("--every"), !every.is_empty(), "{help}");
         }
     }
 }
@@ -386,7 +455,22 @@ fn one_line(stderr: &[u8]) -> &str {
 
 // The demos as processes.
 
-const DEMOS: [&str; 2] = ["random", "fibonacci"];
+/// Those that there are with these features.
+const DEMOS: &[&str] = &[
+    "random",
+    "fibonacci",
+    "hyper",
+    #[cfg(feature = "websocket")]
+    "websocket",
+];
+
+/// Those with a page.
+const PAGES: &[&str] = &[
+    "random",
+    "fibonacci",
+    #[cfg(feature = "websocket")]
+    "websocket",
+];
 
 /// Where the demos are. `cargo test` has built them; `cargo test --test examples`
 /// has not, and has left older ones in their place.
@@ -395,13 +479,14 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
     cargo
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["build", "--message-format=json-render-diagnostics"])
-        .args(DEMOS.map(|name| format!("--example={name}")))
+        .args(DEMOS.iter().map(|name| format!("--example={name}")))
         // As this test was built, so that there is mostly nothing to do.
         .args(["--profile", &profile()])
         .arg("--no-default-features");
     for (feature, on) in [
         ("hyper", cfg!(feature = "hyper")),
         ("json", cfg!(feature = "json")),
+        ("websocket", cfg!(feature = "websocket")),
         ("full", cfg!(feature = "full")),
     ] {
         if on {
@@ -535,6 +620,17 @@ impl Demo {
             "GET {path} HTTP/1.1\r\nhost: {}\r\n{headers}\r\n",
             self.addr
         ))
+    }
+
+    /// Posts a line to the chat; returns the status.
+    fn say(&self, line: &[u8]) -> String {
+        let stream = connect(self.addr);
+        let length = line.len();
+        let head = format!("POST /say HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+        (&stream).write_all(head.as_bytes()).expect("sent");
+        // A server that refuses it does not read all of it.
+        let _ = (&stream).write_all(line);
+        Response::read(BufReader::new(stream)).status
     }
 
     fn signal(&self, signal: &str) -> Clock {

@@ -33,7 +33,7 @@ const NAME: &str = env!("CARGO_CRATE_NAME");
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long connections may take to end, once we have been told to stop.
-const GRACE: Duration = Duration::from_millis(500);
+pub(crate) const GRACE: Duration = Duration::from_millis(500);
 
 /// How long we wait when a connection cannot be accepted, for example because the
 /// process has no file descriptor left.
@@ -44,7 +44,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(75);
 pub(crate) struct Options {
     /// Where to listen.
     pub(crate) listen: SocketAddr,
-    /// The time between two events.
+    /// The time between two events, where the demo makes them.
     pub(crate) every: Duration,
 }
 
@@ -52,18 +52,28 @@ impl Options {
     /// Reads the command line. Ends the process if it asks for help (status 0) or
     /// cannot be understood (status 2).
     pub(crate) fn from_args(about: &str) -> Self {
+        let usage = "[--listen ADDR] [--every MILLISECONDS]\n\n\
+             \x20 --listen ADDR         where to listen [default: 127.0.0.1:9000]\n\
+             \x20 --every MILLISECONDS  the time between two events [default: 1000]\n\
+             \x20 --help                this text";
+        Self::read(about, usage, true)
+    }
+
+    /// The same for a demo in which nothing happens by itself.
+    pub(crate) fn without_every(about: &str) -> Self {
+        let usage = "[--listen ADDR]\n\n\
+             \x20 --listen ADDR  where to listen [default: 127.0.0.1:9000]\n\
+             \x20 --help         this text";
+        Self::read(about, usage, false)
+    }
+
+    fn read(about: &str, usage: &str, has_every: bool) -> Self {
         let args = std::env::args_os().skip(1);
-        match Self::parse(args.map(|arg| arg.to_string_lossy().into_owned())) {
+        let args = args.map(|arg| arg.to_string_lossy().into_owned());
+        match Self::parse(args, has_every) {
             Ok(Some(options)) => options,
             Ok(None) => {
-                let _ = writeln!(
-                    io::stdout(),
-                    "{about}\n\n\
-                     Usage: {NAME} [--listen ADDR] [--every MILLISECONDS]\n\n\
-                     \x20 --listen ADDR         where to listen [default: 127.0.0.1:9000]\n\
-                     \x20 --every MILLISECONDS  the time between two events [default: 1000]\n\
-                     \x20 --help                this text"
-                );
+                let _ = writeln!(io::stdout(), "{about}\n\nUsage: {NAME} {usage}");
                 std::process::exit(0);
             }
             Err(fault) => {
@@ -74,7 +84,10 @@ impl Options {
     }
 
     /// `None` if help is asked for.
-    fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+    fn parse(
+        mut args: impl Iterator<Item = String>,
+        has_every: bool,
+    ) -> Result<Option<Self>, String> {
         let mut options = Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
             every: Duration::from_secs(1),
@@ -96,7 +109,7 @@ impl Options {
                         format!("--listen: {text:?} is not an address like 127.0.0.1:9000")
                     })?;
                 }
-                "--every" => {
+                "--every" if has_every => {
                     let text = value("a number of milliseconds")?;
                     options.every = match text.parse::<u32>() {
                         Ok(millis) if millis > 0 => Duration::from_millis(millis.into()),
@@ -130,24 +143,35 @@ pub(crate) fn not_found() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "not found\n")
 }
 
-/// hyper leaves out the body when it answers a `HEAD`.
-fn file<B>(request: &Request<B>, kind: &'static str, content: &'static str) -> Response<Body> {
-    let (mut response, header, value) = match *request.method() {
-        Method::GET | Method::HEAD => (text(StatusCode::OK, content), CONTENT_TYPE, kind),
-        _ => (
-            text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n"),
-            ALLOW,
-            "GET, HEAD",
-        ),
-    };
-    let value = HeaderValue::from_static(value);
-    response.headers_mut().insert(header, value);
+/// There are only these methods at this path.
+pub(crate) fn method_not_allowed(allowed: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+    let allowed = HeaderValue::from_static(allowed);
+    response.headers_mut().insert(ALLOW, allowed);
     response
 }
 
-fn text(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response = Response::new(Either::Left(Full::new(Bytes::from_static(text.as_bytes()))));
+/// A status that says it all.
+pub(crate) fn status(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::default()));
     *response.status_mut() = status;
+    response
+}
+
+/// hyper leaves out the body when it answers a `HEAD`.
+fn file<B>(request: &Request<B>, kind: &'static str, content: &'static str) -> Response<Body> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return method_not_allowed("GET, HEAD");
+    }
+    let mut response = text(StatusCode::OK, content);
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+fn text(code: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = status(code);
+    *response.body_mut() = Either::Left(Full::new(Bytes::from_static(text.as_bytes())));
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, plain);
     response
@@ -163,9 +187,10 @@ pub(crate) fn ticks(every: Duration) -> Interval {
 
 /// Serves HTTP/1.0, HTTP/1.1 and HTTP/2 until SIGINT or SIGTERM, then ends the
 /// streams and the connections. Returns what the process ends with.
-pub(crate) async fn serve<A>(options: &Options, shutdown: &Shutdown, app: A) -> ExitCode
+pub(crate) async fn serve<A, F>(options: &Options, shutdown: &Shutdown, app: A) -> ExitCode
 where
-    A: Fn(&Request<Incoming>) -> Response<Body> + Clone + Send + Sync + 'static,
+    A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
 {
     match listen(options.listen).await {
         Ok((listener, stop)) => {
@@ -190,20 +215,25 @@ async fn listen(address: SocketAddr) -> io::Result<(TcpListener, impl Future<Out
     Ok((listener, stop))
 }
 
-async fn accept_until<A>(
+async fn accept_until<A, F>(
     stop: impl Future<Output = ()>,
     listener: &TcpListener,
     shutdown: &Shutdown,
     app: A,
 ) where
-    A: Fn(&Request<Incoming>) -> Response<Body> + Clone + Send + Sync + 'static,
+    A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
 {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT);
-    server.http2().timer(TokioTimer::new());
+    // WebSockets over HTTP/2 begin with a CONNECT.
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .enable_connect_protocol();
     let connections = GracefulShutdown::new();
 
     let mut stop = pin!(stop);
@@ -227,19 +257,24 @@ async fn accept_until<A>(
         let asks = Arc::clone(&has_asked);
         let service = service_fn(move |request| {
             asks.store(true, Ordering::Relaxed);
-            let response = app(&request);
-            async move { Ok::<_, Infallible>(response) }
+            let answer = app(request);
+            async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = server
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();
         tokio::spawn(drive(connections.watch(connection), has_asked));
     }
 
-    // First the streams, which would not end by themselves, then the connections.
-    // A client that does not read cannot hold us back for longer than this.
+    // First the streams, which would not end by themselves, then the connections, and
+    // what has become of those that are no longer hyper's: WebSockets. A client that does
+    // not read cannot hold us back for longer than this.
     shutdown.begin();
-    let _ = timeout(GRACE, connections.shutdown()).await;
+    let ended = async {
+        connections.shutdown().await;
+        shutdown.ended().await;
+    };
+    let _ = timeout(GRACE, ended).await;
 }
 
 /// Runs a connection to its end. hyper's own limit for the head of a request only

@@ -1,12 +1,13 @@
 // Opens a page in Chromium and prints what it reports, one line of JSON each, as
 // `follow.cjs` says. The page subscribes by itself, unless it is a demo's: then the
 // script of our page is run in it, and each text that its `#value` shows is printed as
-// {"shown": text}, too.
+// {"shown": text}, too. Each line of the standard input is run in the page.
 //
 //   chromium.cjs PROGRAM URL [demo]
 "use strict";
 
 const { readFileSync } = require("node:fs");
+const { createInterface } = require("node:readline");
 const { chromium } = require("playwright-core");
 const { endWithStdin, print } = require("./follow.cjs");
 
@@ -25,7 +26,10 @@ async function main() {
       "--disable-sync",
     ],
   });
-  endWithStdin(() => browser.close());
+  endWithStdin(async () => {
+    await working;
+    await browser.close();
+  });
   print({ client: "Chromium", version: browser.version() });
 
   const page = await browser.newPage();
@@ -45,9 +49,17 @@ async function main() {
     });
     await page.evaluate(readFileSync(`${__dirname}/page.js`, "utf8"));
   }
+  return page;
 }
 
-main().catch((error) => {
+const failed = (error) => {
   console.error(error);
   process.exit(1);
+};
+
+const loaded = main();
+// One script after the other, all of them before the end.
+let working = loaded.catch(failed);
+createInterface({ input: process.stdin }).on("line", (line) => {
+  working = working.then(async () => (await loaded).evaluate(line)).catch(failed);
 });

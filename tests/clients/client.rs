@@ -1,17 +1,16 @@
 //! A client: a process of its own, which tells what it sees, one line of JSON each.
 
-use std::env;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::installed::{node, program, python};
 use crate::{PATIENCE, curl};
 
 /// The clients that there are.
@@ -57,6 +56,8 @@ pub(crate) enum Told {
     Event(Seen),
     /// What a demo's page shows its reader.
     Shown(String),
+    /// What happens on one of several connections.
+    Report(Value),
 }
 
 /// An event as a client sees it.
@@ -72,7 +73,10 @@ impl Told {
     fn read(line: &str) -> Option<Self> {
         let line: Value = serde_json::from_str(line).ok()?;
         let text = |key| line.get(key)?.as_str().map(str::to_owned);
-        if let (Some(name), Some(data), Some(id)) = (text("type"), text("data"), text("id")) {
+        if line.get("on").is_some() {
+            Some(Self::Report(line))
+        } else if let (Some(name), Some(data), Some(id)) = (text("type"), text("data"), text("id"))
+        {
             Some(Self::Event(Seen { name, data, id }))
         } else if let (Some(client), Some(version)) = (text("client"), text("version")) {
             Some(Self::Hello(format!("{client} {version}")))
@@ -113,33 +117,49 @@ impl Client {
 
     async fn begin(kind: Kind, server: &str, page: &[&str]) -> Self {
         let events = format!("{server}/events");
+        match kind {
+            Kind::Curl => {
+                let (mut client, send) = Self::new();
+                client.tasks.spawn(curl::follow(events, send));
+                client.greeted().await
+            }
+            Kind::Chromium => {
+                let mut command = node("chromium.cjs");
+                command.arg(program("chromium")).arg(server).args(page);
+                Self::run(&mut command).await
+            }
+            Kind::Npm => Self::run(node("eventsource.cjs").arg(events)).await,
+            Kind::Node => Self::run(node("node.cjs").arg(events)).await,
+            Kind::Httpx => Self::run(python("httpx_client.py").arg(events)).await,
+        }
+    }
+
+    /// Starts this program as a client.
+    pub(crate) async fn run(command: &mut Command) -> Self {
+        let (mut client, send) = Self::new();
+        client.spawn(command, send);
+        client.greeted().await
+    }
+
+    fn new() -> (Self, mpsc::UnboundedSender<Told>) {
         let (send, told) = mpsc::unbounded_channel();
-        let mut client = Self {
-            name: format!("{kind:?}"),
+        let client = Self {
+            name: "a client".to_owned(),
             told,
             history: Vec::new(),
             complaints: Arc::default(),
             process: None,
             tasks: JoinSet::new(),
         };
-        match kind {
-            Kind::Curl => {
-                client.tasks.spawn(curl::follow(events, send));
-            }
-            Kind::Chromium => {
-                let mut command = node("chromium.cjs");
-                command.arg(program("chromium")).arg(server).args(page);
-                client.spawn(&mut command, send);
-            }
-            Kind::Npm => client.spawn(node("eventsource.cjs").arg(events), send),
-            Kind::Node => client.spawn(node("node.cjs").arg(events), send),
-            Kind::Httpx => client.spawn(python("httpx_client.py").arg(events), send),
+        (client, send)
+    }
+
+    async fn greeted(mut self) -> Self {
+        match self.next(soon()).await {
+            Told::Hello(name) => self.name = name,
+            told => self.fail(&format!("began with {told:?}")),
         }
-        match client.next(soon()).await {
-            Told::Hello(name) => client.name = name,
-            told => client.fail(&format!("began with {told:?}")),
-        }
-        client
+        self
     }
 
     fn spawn(&mut self, command: &mut Command, send: mpsc::UnboundedSender<Told>) {
@@ -237,6 +257,22 @@ impl Client {
         }
     }
 
+    /// The next report of what happens on one of several connections.
+    pub(crate) async fn report(&mut self) -> Value {
+        match self.next(soon()).await {
+            Told::Report(report) => report,
+            told => self.fail(&format!("should report, but told {told:?}")),
+        }
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) async fn write(&mut self, line: &str) {
+        let process = self.process.as_mut().expect("a process of its own");
+        let stdin = process.stdin.as_mut().expect("piped");
+        let line = format!("{line}\n");
+        stdin.write_all(line.as_bytes()).await.expect("it reads");
+    }
+
     /// Lets it end, which it does cleanly, and returns everything that it told.
     pub(crate) async fn quit(mut self) -> Vec<Told> {
         if let Some(mut process) = self.process.take() {
@@ -261,7 +297,7 @@ impl Client {
         std::mem::take(&mut self.history)
     }
 
-    fn fail(&self, what: &str) -> ! {
+    pub(crate) fn fail(&self, what: &str) -> ! {
         let history = self.history.iter().rev().take(30).rev();
         let history: Vec<_> = history
             .map(|told| {
@@ -294,55 +330,4 @@ pub(crate) fn piped(command: &mut Command) -> &mut Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
-}
-
-/// The full path of a program.
-pub(crate) fn program(name: &str) -> PathBuf {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|file| file.is_file())
-        .unwrap_or_else(|| panic!("there is no {name}; run tests/install"))
-}
-
-fn node(script: &str) -> Command {
-    let mut command = Command::new(program("node"));
-    command.env("NODE_PATH", installed().join("node_modules"));
-    command.arg(here().join(script));
-    command
-}
-
-fn python(script: &str) -> Command {
-    let mut command = Command::new(installed().join("venv/bin/python"));
-    command.arg(here().join(script));
-    command
-}
-
-fn here() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
-}
-
-/// Where `tests/install` has put the packages, if they are the right ones.
-fn installed() -> PathBuf {
-    let installed = target().join("clients");
-    let wanted = concat!(
-        include_str!("package.json"),
-        include_str!("requirements.txt")
-    );
-    let stamp = std::fs::read_to_string(installed.join("stamp")).expect("a text");
-    assert_eq!(
-        stamp, wanted,
-        "other packages are wanted; run tests/install"
-    );
-    installed
-}
-
-/// Cargo's target directory, in which `tests/install` has been at work.
-pub(crate) fn target() -> PathBuf {
-    let exe = env::current_exe().expect("our own path");
-    let target = exe
-        .ancestors()
-        .find(|dir| dir.join("clients/stamp").is_file());
-    let target = target.expect("the packages are missing; run tests/install");
-    target.to_owned()
 }

@@ -8,8 +8,9 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::client::{Seen, Told, piped, program};
+use crate::client::{Seen, Told, piped};
 use crate::decoder::Decoder;
+use crate::installed::program;
 
 /// Follows a stream until nobody listens, or until it is told not to come back.
 pub(crate) async fn follow(url: String, tell: mpsc::UnboundedSender<Told>) {

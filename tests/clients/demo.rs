@@ -13,7 +13,8 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::PATIENCE;
-use crate::client::{piped, target};
+use crate::client::piped;
+use crate::installed::target;
 
 /// A running demo. Whoever drops it kills it.
 pub(crate) struct Demo {
@@ -64,6 +65,11 @@ impl Demo {
     }
 }
 
+#[cfg(feature = "websocket")]
+const SOCKETS: &[&str] = &["--example", "websocket", "--features", "websocket"];
+#[cfg(not(feature = "websocket"))]
+const SOCKETS: &[&str] = &[];
+
 /// The programs of the demos, by name.
 static BUILT: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(|| {
     let output = StdCommand::new(env!("CARGO"))
@@ -72,6 +78,7 @@ static BUILT: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(|| {
         .arg("--target-dir")
         .arg(target())
         .args(["--example", "random", "--example", "fibonacci"])
+        .args(SOCKETS)
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo starts");

@@ -2,18 +2,28 @@
 //!
 //! Every client goes through the same [`scenario`]: awkward events, streams that are
 //! torn, cut and ended, a server that is gone for too long, and one that is restarted.
-//! Then it reads the demos. `tests/install` installs what they need; where that is
+//! Then it reads the demos. What only a [`browser`] does comes on top, and what other
+//! clients there are for WebSockets. `tests/install` installs what they need; where that is
 //! missing, these tests fail.
 #![cfg(unix)]
 
+mod browser;
 mod client;
 mod curl;
 #[allow(dead_code, reason = "it is there for other tests, too")]
 #[path = "../support/decoder.rs"]
 mod decoder;
 mod demo;
+mod installed;
 mod scenario;
+mod several;
+#[cfg(feature = "websocket")]
+mod sockets;
+#[cfg(feature = "websocket")]
+mod sockets_in_pages;
 mod stage;
+#[cfg(feature = "websocket")]
+mod websocket_demo;
 
 use std::collections::HashSet;
 use std::time::Duration;

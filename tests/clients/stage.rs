@@ -2,6 +2,7 @@
 //! held, closed and replaced.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -23,6 +24,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tornadose::{EventBody, EventSource, OnGap, QueueStore, Shutdown};
+#[cfg(feature = "websocket")]
+use tornadose::{Origins, WebSocketSubscriber};
 
 use crate::PATIENCE;
 
@@ -32,7 +35,16 @@ const PAGE: &str = concat!(
     "</script>"
 );
 
-/// A server with one stream at `/events` and, for a browser, a page at `/`.
+/// A page that does what its driver says.
+const BLANK: &str = concat!(
+    "<!doctype html><meta charset=utf-8><title>clients</title><link rel=icon href=data:,><script>",
+    include_str!("speak.js"),
+    include_str!("several.js"),
+    "</script>"
+);
+
+/// A server with one stream at `/events`, perhaps the same over WebSockets at `/socket`,
+/// and, for a browser, a page at `/` that subscribes and one at `/blank` that does not.
 ///
 /// Whoever drops it cuts every connection.
 pub(crate) struct Stage {
@@ -47,13 +59,15 @@ pub(crate) struct Stage {
 
 struct Behind {
     events: Mutex<EventSource>,
+    #[cfg(feature = "websocket")]
+    socket: Mutex<Option<WebSocketSubscriber>>,
     /// Whether requests are answered at once, or are held until the door opens.
     door: watch::Sender<bool>,
     /// Sending on it ends every connection.
     cut: watch::Sender<()>,
     /// Ends the connection that would send these bytes, right behind them.
     tear: Mutex<Option<&'static str>>,
-    /// The `Last-Event-ID` of each request for the stream.
+    /// The id that each request for the stream, or for a WebSocket, has brought.
     requests: mpsc::UnboundedSender<Option<String>>,
 }
 
@@ -70,6 +84,8 @@ impl Stage {
             _port: port,
             behind: Arc::new(Behind {
                 events: Mutex::new(events(store, &shutdown)),
+                #[cfg(feature = "websocket")]
+                socket: Mutex::new(None),
                 door: watch::Sender::new(true),
                 cut: watch::Sender::new(()),
                 tear: Mutex::new(None),
@@ -97,6 +113,45 @@ impl Stage {
     pub(crate) fn mount_stopping(&mut self, store: &QueueStore) {
         self.shutdown = Shutdown::new();
         self.set(events(store, &self.shutdown).on_gap(OnGap::Stop));
+    }
+
+    /// Puts this store at `/events`, to those whom this lets in.
+    pub(crate) fn mount_with(
+        &mut self,
+        store: &QueueStore,
+        rules: impl FnOnce(EventSource) -> EventSource,
+    ) {
+        self.shutdown = Shutdown::new();
+        self.set(rules(events(store, &self.shutdown)));
+    }
+
+    /// Puts what is at `/events` at `/socket`, too, for the pages of these origins. What
+    /// is said there is submitted.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn mount_socket(&self, store: &QueueStore, origins: Origins) {
+        let store = store.clone();
+        let events = self.behind.events.lock().expect("no panic");
+        let socket = events
+            .websocket()
+            .origins(origins)
+            .on_message(move |received| {
+                let text = received.text().expect("a text");
+                store.submit(text).expect("taken");
+            });
+        *self.behind.socket.lock().expect("no panic") = Some(socket);
+    }
+
+    /// From now on, whoever opens a WebSocket is pinged after so much silence.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn ping(&self, silence: Duration) {
+        let mut socket = self.behind.socket.lock().expect("no panic");
+        *socket = socket.take().map(|socket| socket.ping(silence));
+    }
+
+    /// Ends every stream in the clean way, and those that come.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn shut_down(&self) {
+        self.shutdown.begin();
     }
 
     fn set(&self, events: EventSource) {
@@ -149,7 +204,8 @@ impl Stage {
         self.behind.door.send_replace(true);
     }
 
-    /// Waits for the next request for the stream; returns its `Last-Event-ID`.
+    /// Waits for the next request for the stream or a WebSocket; returns the id that it
+    /// brings.
     pub(crate) async fn request(&mut self) -> Option<String> {
         let request = timeout(PATIENCE, self.requests.recv()).await;
         request
@@ -189,16 +245,21 @@ async fn accept(listener: TcpListener, behind: Arc<Behind>) {
 }
 
 async fn serve(stream: TcpStream, behind: Arc<Behind>, mut cut: watch::Receiver<()>) {
+    let mut cut_within = cut.clone();
     let stream = Tearable {
         stream,
         behind: Arc::clone(&behind),
         torn: false,
+        is_cut: false,
+        cut: Box::pin(async move {
+            let _ = cut_within.changed().await;
+        }),
     };
     let service = service_fn(move |request| answer(request, Arc::clone(&behind)));
     let server = auto::Builder::new(TokioExecutor::new());
     // Clients may leave as they like, so how a connection ends is not judged here.
     tokio::select! {
-        _ = server.serve_connection(TokioIo::new(stream), service) => {}
+        _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service) => {}
         _ = cut.changed() => {}
     }
 }
@@ -210,18 +271,21 @@ async fn answer(request: Request<Incoming>, behind: Arc<Behind>) -> Result<Answe
         "/events" => {
             let id = request.headers().get("last-event-id");
             let id = id.map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-            let _ = behind.requests.send(id);
-            let mut door = behind.door.subscribe();
-            let _ = door.wait_for(|is_open| *is_open).await;
+            behind.let_in(id).await;
             let events = behind.events.lock().expect("no panic").clone();
             events.respond(&request).map(Either::Left)
         }
-        "/" => {
-            let mut page = Response::new(Either::Right(Full::from(PAGE)));
-            let html = HeaderValue::from_static("text/html; charset=utf-8");
-            page.headers_mut().insert(CONTENT_TYPE, html);
-            page
+        #[cfg(feature = "websocket")]
+        "/socket" => {
+            let query = request.uri().query().unwrap_or_default();
+            let id = query.strip_prefix("lastEventId=").map(str::to_owned);
+            behind.let_in(id).await;
+            let socket = behind.socket.lock().expect("no panic").clone();
+            let socket = socket.expect("mounted");
+            socket.respond(&request).map(Either::Left)
         }
+        "/" => page(PAGE),
+        "/blank" => page(BLANK),
         _ => {
             let mut nothing = Response::new(Either::Right(Full::default()));
             *nothing.status_mut() = StatusCode::NOT_FOUND;
@@ -230,11 +294,29 @@ async fn answer(request: Request<Incoming>, behind: Arc<Behind>) -> Result<Answe
     })
 }
 
-/// A connection that can be ended between two bytes.
+fn page(text: &'static str) -> Answer {
+    let mut page = Response::new(Either::Right(Full::from(text)));
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    page.headers_mut().insert(CONTENT_TYPE, html);
+    page
+}
+
+impl Behind {
+    /// Tells of a request, and waits for the door.
+    async fn let_in(&self, id: Option<String>) {
+        let _ = self.requests.send(id);
+        let mut door = self.door.subscribe();
+        let _ = door.wait_for(|is_open| *is_open).await;
+    }
+}
+
+/// A connection that can be ended between two bytes, also once hyper has handed it over.
 struct Tearable {
     stream: TcpStream,
     behind: Arc<Behind>,
     torn: bool,
+    is_cut: bool,
+    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl AsyncRead for Tearable {
@@ -243,6 +325,11 @@ impl AsyncRead for Tearable {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.is_cut || self.cut.as_mut().poll(cx).is_ready() {
+            self.is_cut = true;
+            self.torn = true;
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -279,6 +366,9 @@ impl AsyncWrite for Tearable {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_cut {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -10,10 +10,17 @@
 //! {"id":"WUFZSxsBWn0-57","event":"gap","data":{"reason":"slow","missed":"15",..}}
 //! ```
 //!
-//! First `open`, at once, with the position at which the connection begins; then every
-//! event, with the id of the one before it. A client that keeps the last `id` comes
-//! back with `?lastEventId=<id>` and gets what it missed, or a gap: just as an event
-//! stream does, and from one to the other.
+//! First `open`, at once, with the position at which the connection begins, or without
+//! an id if a gap follows; then every event, with the id of the message before it.
+//!
+//! # What a client does
+//!
+//! 1. It keeps the `id` of each message that has one, also of `open`, and comes back with
+//!    `?lastEventId=<id>`: it then gets what it missed, or a gap, just as an event stream
+//!    does, and from one to the other.
+//! 2. Where `prev` is there and is not the id that it kept, it has lost something that it
+//!    was not told: which does not happen.
+//! 3. Where the reason of a close is `retry: <milliseconds>` it waits that long.
 //!
 //! # How it ends
 //!
@@ -88,7 +95,7 @@ use crate::wire::ws::Envelope;
 ///     if let Some(text) = received.text()
 ///         && store.submit(text).is_err()
 ///     {
-///         received.reply("too late");
+///         received.reply(r#"{"event":"refused"}"#); // what all messages are: JSON
 ///     }
 /// });
 /// // Mount `events` for pages that listen, `socket` for those that also speak.
@@ -125,8 +132,9 @@ pub(crate) struct Handshake {
 }
 
 impl<W: When> EventSource<W> {
-    /// The same store, to the same people, over WebSockets. What is set on either
-    /// afterwards is its own; what is counted and [revoked](Self::revoke) is one.
+    /// The same store, to the same people, over WebSockets. Call it last: what is set on
+    /// this event source afterwards, for example a shutdown, the WebSockets do not have.
+    /// What is counted and [revoked](Self::revoke) stays one.
     #[must_use]
     pub fn websocket(&self) -> WebSocketSubscriber<W> {
         WebSocketSubscriber {

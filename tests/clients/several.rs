@@ -1,0 +1,81 @@
+//! A client that has several connections, and tells them apart.
+
+use std::collections::VecDeque;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::client::{Client, Told};
+use crate::installed::{node, program};
+
+/// Tells by the names of its connections what happens on them.
+pub(crate) struct Several {
+    client: Client,
+    /// What has been told of the others meanwhile.
+    pending: VecDeque<Value>,
+    taken: usize,
+}
+
+impl Several {
+    /// Chromium, in a page of this server.
+    pub(crate) async fn browser(url: &str) -> Self {
+        let mut command = node("chromium.cjs");
+        Self::run(command.arg(program("chromium")).arg(url)).await
+    }
+
+    pub(crate) async fn run(command: &mut Command) -> Self {
+        Self {
+            client: Client::run(command).await,
+            pending: VecDeque::new(),
+            taken: 0,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.client.name
+    }
+
+    /// Writes a line to it: a script if it is a browser.
+    pub(crate) async fn write(&mut self, line: &str) {
+        self.client.write(line).await;
+    }
+
+    /// The next thing that happens on this connection, without its name.
+    pub(crate) async fn next(&mut self, on: &str) -> Value {
+        let found = self.pending.iter().position(|report| report["on"] == on);
+        let mut report = match found.and_then(|at| self.pending.remove(at)) {
+            Some(report) => report,
+            None => loop {
+                let report = self.client.report().await;
+                self.taken += 1;
+                if report["on"] == on {
+                    break report;
+                }
+                self.pending.push_back(report);
+            },
+        };
+        report.as_object_mut().expect("an object").remove("on");
+        report
+    }
+
+    /// The next event or message on this connection.
+    pub(crate) async fn event(&mut self, on: &str) -> Value {
+        loop {
+            let next = self.next(on).await;
+            if next.get("event").is_some() {
+                return next;
+            }
+        }
+    }
+
+    /// Lets it end; returns what nobody has asked for.
+    pub(crate) async fn quit(self) -> Vec<Value> {
+        let told = self.client.quit().await.into_iter();
+        let reports = told.filter_map(|told| match told {
+            Told::Report(report) => Some(report),
+            _ => None,
+        });
+        let rest = reports.skip(self.taken);
+        self.pending.into_iter().chain(rest).collect()
+    }
+}
