@@ -63,6 +63,7 @@ use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 pub use self::origins::Origins;
 pub use self::received::Received;
@@ -337,6 +338,11 @@ impl Handshake {
     }
 }
 
+/// How long a server has to hand a connection over once it has our answer. It is a
+/// moment, or never: if something behind us answers otherwise, hyper keeps the connection
+/// and does not tell.
+const HANDOVER: Duration = Duration::from_secs(10);
+
 /// A connection that hyper will hand over, and where the task runs that waits for it.
 struct Takeover {
     upgrade: OnUpgrade,
@@ -358,7 +364,7 @@ impl Takeover {
             (Some(session), Some(Self { upgrade, runtime })) => {
                 // Ends with the connection, which ends with the session.
                 drop(runtime.spawn(async move {
-                    if let Ok(connection) = upgrade.await {
+                    if let Ok(Ok(connection)) = timeout(HANDOVER, upgrade).await {
                         session.run(TokioIo::new(connection)).await;
                     }
                 }));

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,6 +34,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// application's).
 mod code {
     pub(super) const GOING_AWAY: u16 = 1001;
+    pub(super) const NO_TEXT: u16 = 1007;
     pub(super) const POLICY: u16 = 1008;
     pub(super) const TOO_BIG: u16 = 1009;
     pub(super) const RESTART: u16 = 1012;
@@ -105,8 +106,8 @@ enum State {
     Open(Box<Open>),
     /// Our close is on its way, or in answer to theirs.
     Closing,
-    /// Nothing more will be said; the connection is kept until the other side has had
-    /// time to read the close, which a reset would take away from it.
+    /// Nothing more will be said or heard; the connection is kept until the other side
+    /// has had time to read the close, which a reset would take away from it.
     Lingering,
 }
 
@@ -221,10 +222,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
 
     /// Takes what comes in.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // One read brings a thousand small messages; others must run between them, too.
+        let budget = ready!(tokio::task::coop::poll_proceed(cx));
         let received = Pin::new(&mut self.socket).poll_next(cx);
         if self.socket.get_mut().heard() {
             self.is_pinged = false;
             self.timer.sent();
+        }
+        if received.is_ready() {
+            budget.made_progress();
         }
         match received {
             Poll::Ready(Some(Ok(message))) => {
@@ -246,7 +252,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
             }
             Poll::Pending => match (&self.state, self.socket.get_ref().violation()) {
                 (State::Open(_), Some(violation)) => {
-                    self.refuse(violation);
+                    let (code, reason) = match violation {
+                        Violation::Length => (code::TOO_BIG, "message too big"),
+                        Violation::Fragments => (code::POLICY, "too many fragments"),
+                        Violation::Pings => (code::POLICY, "too many pings"),
+                    };
+                    self.refuse(code, reason);
                     Poll::Ready(())
                 }
                 _ => Poll::Pending,
@@ -264,14 +275,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         let State::Open(open) = &self.state else {
             return;
         };
-        let (Some(on_message), true) = (
-            &self.config.on_message,
-            message.is_text() || message.is_binary(),
-        ) else {
+        if !message.is_text() && !message.is_binary() {
             return;
+        }
+        let Some(mut received) = Received::new(message, open.admitted.key()) else {
+            return self.refuse(code::NO_TEXT, "not UTF-8");
         };
-        let mut received = Received::new(message, open.admitted.key());
-        on_message(&mut received);
+        if let Some(on_message) = &self.config.on_message {
+            on_message(&mut received);
+        }
         for reply in received.into_replies() {
             self.unsent += 1;
             self.say(reply);
@@ -340,8 +352,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         }
     }
 
-    /// Waits until everything is sent and the other side has hung up. It may have done so
-    /// with its half of the connection, and still read.
+    /// Hangs up, once everything is sent, and waits until the other side has. It may have
+    /// done so with its half of the connection, and still read.
     fn poll_hung_up(&mut self, cx: &mut Context<'_>, is_sent: bool) -> Poll<()> {
         let io = self.socket.get_mut();
         if is_sent && let Poll::Ready(Err(_)) = Pin::new(&mut *io).poll_shutdown(cx) {
@@ -362,14 +374,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         }
     }
 
-    fn refuse(&mut self, violation: Violation) {
-        let (code, reason) = match violation {
-            Violation::Length => (code::TOO_BIG, "message too big"),
-            Violation::Fragments => (code::POLICY, "too many fragments"),
-            Violation::Pings => (code::POLICY, "too many pings"),
-        };
+    /// Closes it for something that the client did, and takes nothing more of it: no
+    /// answer either, so none is waited for.
+    fn refuse(&mut self, code: u16, reason: &str) {
         self.close(code, reason);
-        // What else it sends is not read, so neither would its answer be.
         self.linger();
     }
 
