@@ -27,7 +27,7 @@ use crate::subscriber::timer::{Due, Timer};
 use crate::subscription::Subscription;
 use crate::wire::ws;
 
-/// How long the other side has to answer a close, and to hang up after it.
+/// How long the other side has to read a close, to answer it and to hang up.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// Why a connection is closed (RFC 6455, 7.4, and its registry; 4000 and above are the
@@ -44,6 +44,9 @@ mod code {
 
 /// How many answers may wait to be sent before nothing more is read.
 const MAX_UNSENT: usize = 16;
+
+/// How many pages are sent before others may run: half a megabyte.
+const MAX_PAGES: usize = 32;
 
 /// A WebSocket that a handshake has promised and that waits for its connection.
 ///
@@ -108,7 +111,9 @@ enum State {
     Closing,
     /// Nothing more will be said or heard; the connection is kept until the other side
     /// has had time to read the close, which a reset would take away from it.
-    Lingering,
+    Lingering {
+        is_shut: bool,
+    },
 }
 
 struct Open {
@@ -139,10 +144,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         let codec = Codec::default().frame_size(usize::MAX).flush_threshold(1);
         let limits = Limits::default().max_payload_len(Some(config.inbound.message));
         let server = ServerBuilder::new().config(codec).limits(limits);
-        let lifetime = entered.as_ref().and_then(|entered| entered.lifetime);
+        let timer = match &entered {
+            Some(entered) => Timer::new(Some(config.ping), entered.lifetime),
+            None => Timer::new(None, Some(CLOSING)),
+        };
         let mut connection = Self {
             socket: server.serve(Io::new(io, config.inbound)),
-            timer: Timer::new(Some(config.ping), lifetime),
+            timer,
             state: State::Closing,
             is_pinged: false,
             unsent: 0,
@@ -175,6 +183,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut pages = 0;
         loop {
             if self.is_to_end() {
                 return Poll::Ready(());
@@ -187,13 +196,20 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
             if is_sent {
                 self.unsent = 0;
             }
-            if matches!(self.state, State::Lingering) {
+            if let State::Lingering { .. } = self.state {
                 return self.poll_hung_up(cx, is_sent);
             }
             if self.unsent < MAX_UNSENT && self.poll_receive(cx).is_ready() {
                 continue;
             }
             if is_sent && self.poll_send(cx).is_ready() {
+                // What is received counts against the task's budget. What is sent does
+                // not, so that who talks without end still gets its events.
+                pages += 1;
+                if pages == MAX_PAGES {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 continue;
             }
             return match self.poll_notice(cx) {
@@ -215,7 +231,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
                 self.close_for_a_while(code::RESTART);
             }
             State::Open(_) => {}
-            State::Closing | State::Lingering => return self.timer.is_over(),
+            State::Closing | State::Lingering { .. } => return self.timer.is_over(),
         }
         false
     }
@@ -315,7 +331,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         };
         match (frames, open.subscription.end()) {
             (Some(frames), _) => self.socket.get_mut().send(frames),
-            (None, Some(End::Slow)) => self.close(code::TOO_SLOW, "too slow"),
+            (None, Some(End::Slow)) => self.close_for_a_while(code::TOO_SLOW),
             (None, _) if open.stage == Stage::Draining => self.close_for_a_while(code::RESTART),
             (None, _) => self.close_for_a_while(code::GOING_AWAY),
         }
@@ -356,11 +372,18 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
     /// done so with its half of the connection, and still read.
     fn poll_hung_up(&mut self, cx: &mut Context<'_>, is_sent: bool) -> Poll<()> {
         let io = self.socket.get_mut();
-        if is_sent && let Poll::Ready(Err(_)) = Pin::new(&mut *io).poll_shutdown(cx) {
-            return Poll::Ready(());
+        if is_sent
+            && let State::Lingering { is_shut } = &mut self.state
+            && !*is_shut
+        {
+            match Pin::new(&mut *io).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => *is_shut = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => {}
+            }
         }
         // Deaf, it is only ready at the end.
-        let mut nothing = [0; 512];
+        let mut nothing = [0; 4 << 10];
         match Pin::new(io).poll_read(cx, &mut ReadBuf::new(&mut nothing)) {
             Poll::Ready(Ok(())) if is_sent => Poll::Ready(()),
             Poll::Ready(Err(_)) => Poll::Ready(()),
@@ -369,7 +392,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
     }
 
     fn drain(&mut self) {
-        if let State::Open(open) = &mut self.state {
+        if let State::Open(open) = &mut self.state
+            && open.stage != Stage::Draining
+        {
             open.drain();
         }
     }
@@ -394,7 +419,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
 
     /// Lets go of what is subscribed, now and not when the other side has answered.
     fn leave(&mut self) {
-        if !matches!(self.state, State::Lingering) {
+        if let State::Open(_) = self.state {
             self.state = State::Closing;
             self.timer = Timer::new(None, Some(CLOSING));
         }
@@ -402,7 +427,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
 
     fn linger(&mut self) {
         self.leave();
-        self.state = State::Lingering;
+        self.state = State::Lingering { is_shut: false };
         self.socket.get_mut().deafen();
     }
 
