@@ -52,7 +52,13 @@ fn asked(request: &HttpRequest) -> http::Request<()> {
     let headers = request.headers().iter();
     let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
     let uri = request.uri().to_string();
-    super::request(request.method().as_str(), &uri, headers)
+    let mut asked = super::request(request.method().as_str(), &uri, headers);
+    *asked.version_mut() = match request.version() {
+        Version::HTTP_09 | Version::HTTP_10 => http::Version::HTTP_10,
+        Version::HTTP_2 => http::Version::HTTP_2,
+        _ => http::Version::HTTP_11,
+    };
+    asked
 }
 
 /// actix-web has its own types of the same names, those of http 0.2. What is valid in

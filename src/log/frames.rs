@@ -43,8 +43,9 @@ enum Taken {
 }
 
 impl Log {
-    /// The messages of the next events, as many as fit a page, and the position of the
-    /// last of them, for a connection that has been told the position `prev`.
+    /// The messages of the next events, as many as fit a page (measured as blocks, which
+    /// JSON makes longer: text by little, control characters up to six times), and the
+    /// position of the last of them, for a connection that has been told the position `prev`.
     pub(crate) fn poll_frames(
         &self,
         cx: &mut Context<'_>,

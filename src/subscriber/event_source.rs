@@ -105,7 +105,8 @@ impl EventSource {
     }
 
     /// Asks this hook before every stream: what may be subscribed, by whom, until
-    /// when, or why not. Default: everybody, for ever. Called for `GET` and `HEAD`.
+    /// when, or why not. Default: everybody, for ever. Called for `GET` and `HEAD`, and
+    /// for what opens a WebSocket.
     ///
     /// ```
     /// use std::time::Duration;
@@ -281,7 +282,8 @@ impl<W: When> EventSource<W> {
         self.with(|config| config.cors = Some(cors))
     }
 
-    /// How many streams may be open at once, of this handler and its clones. Default:
+    /// How many streams may be open at once, of this handler, its clones and the
+    /// WebSockets made of it. Default:
     /// no limit. What a client gets beyond it is [`overload`](Self::overload)'s.
     #[must_use]
     pub fn max_streams(self, streams: usize) -> Self {
@@ -301,14 +303,16 @@ impl<W: When> EventSource<W> {
         self.ruled(|rules| rules.overload = overload)
     }
 
-    /// How many streams are open now, of this handler and its clones.
+    /// How many streams are open now, of this handler, its clones and the WebSockets made
+    /// of it.
     #[must_use]
     pub fn streams(&self) -> usize {
         self.access.streams().count()
     }
 
     /// Ends the streams that were permitted under this [key](Permit::key), at once:
-    /// they send nothing more but their `retry:`. Returns how many. Who comes back
+    /// they send nothing more but their `retry:`, or a WebSocket its close with `1008`.
+    /// Returns how many. Who comes back
     /// asks the hook again.
     pub fn revoke(&self, key: &str) -> usize {
         self.access.streams().revoke(key)

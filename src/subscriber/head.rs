@@ -37,7 +37,8 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// The method: `GET` or `HEAD` when a hook sees it.
+    /// The method: `GET` or `HEAD` when a hook sees it, or the `CONNECT` of a WebSocket
+    /// inside HTTP/2.
     #[must_use]
     pub fn method(self) -> &'a Method {
         self.method

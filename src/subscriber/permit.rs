@@ -114,7 +114,8 @@ impl Refusal {
         }
     }
 
-    /// Not now: `200`, a jittered `retry:` and the end, so that the client asks again.
+    /// Not now: `200`, a jittered `retry:` and the end, so that the client asks again. A
+    /// WebSocket is opened and closed with `1013`.
     #[must_use]
     pub fn later() -> Self {
         Self(Answer::Later)

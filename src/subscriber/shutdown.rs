@@ -105,7 +105,8 @@ use crate::log::{Latch, Notice, Turns};
 /// # How a stream ends
 ///
 /// It sends what there was when it noticed, then a jittered `retry:`, and ends
-/// cleanly; a stream whose client does not read ends when that client reads again
+/// cleanly (a WebSocket: with `1012`, and then its client has 5 s to answer and to hang up;
+/// no server waits for those, so [`ended`](Self::ended) is the only wait); a stream whose client does not read ends when that client reads again
 /// or its connection is closed. Requests that come later get a stream that ends in
 /// the same way.
 ///

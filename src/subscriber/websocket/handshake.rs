@@ -3,8 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 
@@ -26,6 +26,8 @@ pub(super) enum Unopened {
     /// It asks for something else, or in another version.
     NoWebSocket,
     Key,
+    /// It announces a body, whose bytes could not be told from frames.
+    Body,
 }
 
 const VERSION: HeaderValue = HeaderValue::from_static("13");
@@ -36,13 +38,17 @@ pub(super) fn read<B>(request: &Request<B>) -> Result<Opening, Unopened> {
     let headers = request.headers();
     let version = only(headers, SEC_WEBSOCKET_VERSION);
     match *request.method() {
-        Method::GET if request.version() != Version::HTTP_2 => {
+        Method::GET if request.version() < Version::HTTP_2 => {
             let asked = request.version() == Version::HTTP_11
                 && has_token(headers, CONNECTION, "upgrade")
                 && has_token(headers, UPGRADE, "websocket")
                 && version == Some(&VERSION);
             if !asked {
                 return Err(Unopened::NoWebSocket);
+            }
+            let length = headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);
+            if headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|len| len != b"0") {
+                return Err(Unopened::Body);
             }
             let key = only(headers, SEC_WEBSOCKET_KEY).ok_or(Unopened::Key)?;
             accept(key)
@@ -80,9 +86,9 @@ impl Unopened {
     pub(super) fn response(self, version: Version) -> Response<EventBody> {
         let status = match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoWebSocket if version == Version::HTTP_2 => StatusCode::BAD_REQUEST,
+            Self::NoWebSocket if version >= Version::HTTP_2 => StatusCode::BAD_REQUEST,
             Self::NoWebSocket => StatusCode::UPGRADE_REQUIRED,
-            Self::Key => StatusCode::BAD_REQUEST,
+            Self::Key | Self::Body => StatusCode::BAD_REQUEST,
         };
         let mut response = refusal(status);
         let headers = response.headers_mut();
@@ -242,6 +248,16 @@ mod tests {
                 "{values:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_request_with_a_body_is_refused() {
+        assert_eq!(with(&CONTENT_LENGTH, &["0"]), accepted());
+        for length in ["1", "00", "x", ""] {
+            assert_eq!(with(&CONTENT_LENGTH, &[length]), Err(Unopened::Body));
+        }
+        let chunked = with(&TRANSFER_ENCODING, &["chunked"]);
+        assert_eq!(chunked, Err(Unopened::Body));
     }
 
     #[test]

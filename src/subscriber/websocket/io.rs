@@ -23,7 +23,10 @@ pub(super) struct Io<I> {
     inner: I,
     page: Bytes,
     guard: Guard,
+    /// The other side has sent something, or has read what it had not.
     heard: bool,
+    /// It had not read.
+    was_full: bool,
     /// Nothing more is looked at.
     is_deaf: bool,
 }
@@ -52,6 +55,7 @@ impl<I> Io<I> {
             page: Bytes::new(),
             guard: Guard::new(limits),
             heard: false,
+            was_full: false,
             is_deaf: false,
         }
     }
@@ -63,7 +67,8 @@ impl<I> Io<I> {
         self.page = page;
     }
 
-    /// Whether anything has come since this was last asked.
+    /// Whether there was a sign of life since this was last asked: anything that has come,
+    /// or room again where there was none.
     pub(super) fn heard(&mut self) -> bool {
         std::mem::take(&mut self.heard)
     }
@@ -79,10 +84,25 @@ impl<I> Io<I> {
     }
 }
 
+/// The most that is written at a time: a stream of HTTP/2 takes a copy of whatever it is
+/// given, at once and whether or not the other side reads.
+const PART: usize = 16 << 10;
+
+impl<I> Io<I> {
+    /// Who reads on is alive, though it may be a long way from the ping.
+    fn note<T>(&mut self, written: Poll<T>) -> Poll<T> {
+        let was_full = std::mem::replace(&mut self.was_full, written.is_pending());
+        self.heard |= was_full && written.is_ready();
+        written
+    }
+}
+
 impl<I: AsyncWrite + Unpin> Io<I> {
     fn poll_page(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.page.is_empty() {
-            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.page))?;
+            let part = self.page.get(..PART).unwrap_or(&self.page);
+            let written = Pin::new(&mut self.inner).poll_write(cx, part);
+            let written = ready!(self.note(written))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -135,7 +155,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Io<I> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_page(cx))?;
-        Pin::new(&mut this.inner).poll_write(cx, buf)
+        let part = buf.get(..PART).unwrap_or(buf);
+        let written = Pin::new(&mut this.inner).poll_write(cx, part);
+        this.note(written)
     }
 
     fn poll_write_vectored(
@@ -145,7 +167,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Io<I> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_page(cx))?;
-        Pin::new(&mut this.inner).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        this.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -11,7 +11,9 @@
 //! ```
 //!
 //! First `open`, at once, with the position at which the connection begins, or without
-//! an id if a gap follows; then every event, with the id of the message before it.
+//! an id if a gap follows or the store does not tell one (a
+//! [stream](crate::Subscription::from_stream)); then every event, with the id of the
+//! message before it.
 //!
 //! # What a client does
 //!
@@ -28,22 +30,39 @@
 //! |---|---|
 //! | `1001` | the store was closed |
 //! | `1012` | a [`Shutdown`](crate::Shutdown) has begun, or the time is up |
-//! | `1013` | there are too many ([`Overload::Later`](crate::Overload)) |
+//! | `1013` | there are too many ([`Overload::Later`](crate::Overload)), or the hook said [later](crate::Refusal::later) |
 //! | `1008` | revoked; too many pings or fragments |
 //! | `1009` | a message of the client's was too big |
 //! | `1002`, `1007` | the client broke the protocol |
 //! | `4008` | the client was too slow ([`Overflow::Disconnect`](crate::Overflow)) |
 //!
-//! With `1001`, `1012` and `1013` the reason is `retry: <milliseconds>`, another time
-//! for each client. A client that answers nothing for two pings is gone: its
-//! connection is dropped. One that is sent a close has 5 s to answer it.
+//! With `1001`, `1012`, `1013` and `4008` the reason is `retry: <milliseconds>`, another
+//! time for each client. It has 5 s to read a close, to answer it and to hang up.
+//!
+//! A client that is silent for two intervals of the [ping](WebSocketSubscriber::ping), and
+//! does not read either, is gone: its connection is dropped. (Inside HTTP/2 what waits for
+//! it in the server stays until it reads or its connection ends.)
+//!
+//! # What is refused
+//!
+//! | status | what |
+//! |---|---|
+//! | `400` | a key that is none, a body, a request of HTTP/2 without a protocol |
+//! | `403` | a page of another [origin](Origins) |
+//! | `405` | a method other than `GET`, or `CONNECT` in HTTP/2 |
+//! | `426` | a request for no WebSocket, or for another version of it |
+//! | `501` | the server cannot hand its connection over |
+//! | any | what the [hook](EventSource::permit) or [`Overload`](crate::Overload) says |
+//!
+//! No subprotocol is chosen and nothing is compressed: a page that asks for a subprotocol
+//! (`new WebSocket(url, [..])`) closes the connection, as browsers do.
 //!
 //! # What a client may send
 //!
-//! Messages of at most [64 KiB](WebSocketSubscriber::max_message_bytes), in at most
-//! [128 fragments](WebSocketSubscriber::max_fragments), to whoever
-//! [listens](WebSocketSubscriber::on_message). While 16 answers wait for a client that
-//! does not read, nothing more is read of it.
+//! Messages of at most [64 KiB](WebSocketSubscriber::max_message_bytes), in at most [128
+//! fragments](WebSocketSubscriber::max_fragments), to whoever
+//! [listens](WebSocketSubscriber::on_message), and 100 pings and pongs in a second. While
+//! 16 answers wait for a client that does not read, nothing more is read of it.
 
 mod handshake;
 mod io;
@@ -63,6 +82,7 @@ use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 pub use self::origins::Origins;
 pub use self::received::Received;
@@ -82,8 +102,10 @@ use crate::wire::ws::Envelope;
 /// Serves a store over WebSockets: mount it where an [`EventSource`] would be.
 ///
 /// Made of an event source it shares everything that decides who may listen: the
-/// [hook](EventSource::permit), the limits and their counts, revocation, the maximum
-/// age, the shutdown.
+/// [hook](EventSource::permit), the limits and their counts, revocation, the start, the
+/// maximum age, the farewell, the shutdown. It does not share what is HTTP's: the
+/// keep-alive ([`ping`](Self::ping) is its own), `retry`, `Cors` ([`Origins`] are), and
+/// `OnGap`: a gap is told.
 ///
 /// ```
 /// use tornadose::{EventSource, Origins, QueueStore, Shutdown};
@@ -105,7 +127,8 @@ use crate::wire::ws::Envelope;
 /// Its [`respond`](Self::respond) answers a request and then speaks in a task of its
 /// own, on the connection that hyper hands over: so hyper has to be told that it may
 /// (`serve_connection_with_upgrades`), which axum, warp and salvo do by themselves. Over
-/// HTTP/2 the server has to offer it (`enable_connect_protocol`).
+/// HTTP/2 the server has to offer it (`enable_connect_protocol`), and the route has to take
+/// every method: in axum `route_service` or `any`, not `get`.
 ///
 /// A cheap handle: clone it as often as you like.
 pub struct WebSocketSubscriber<W: When = Now> {
@@ -166,6 +189,11 @@ impl WebSocketSubscriber {
     ///
     /// Needs to be called in the runtime of the server: elsewhere, as with a server
     /// that does not hand connections over, the answer is `501`.
+    ///
+    /// What refuses a request, a layer or a middleware, has to do so before this is
+    /// asked. An answer that is replaced afterwards leaves the subscription waiting for
+    /// the connection for up to 10 s, and if the connection ends meanwhile hyper hands it
+    /// over all the same.
     pub fn respond<B>(&self, request: &Request<B>) -> Response<EventBody> {
         let takeover = Takeover::of(request);
         let answer = self.shake(request, |shaken| Takeover::answer(takeover, shaken));
@@ -207,7 +235,8 @@ impl<W: When> WebSocketSubscriber<W> {
 
     /// How long a client may be silent before it is sent a ping, which clients answer
     /// by themselves; after twice this time without a sign of life its connection is
-    /// dropped. At least a millisecond, at most a day. Default: 15 s.
+    /// dropped. A sign of life is anything that it sends, and that it reads on after its
+    /// connection was full. At least a millisecond, at most a day. Default: 15 s.
     ///
     /// Cost: a timer for each connection, and two bytes there and six back for each
     /// ping.
@@ -218,11 +247,14 @@ impl<W: When> WebSocketSubscriber<W> {
     }
 
     /// How long a message of a client's may be, in bytes. A longer one closes its
-    /// connection with `1009` before any of it is kept. Default: 64 KiB.
+    /// connection with `1009` before any of it is kept. At most 64 MiB. Default: 64 KiB.
     ///
-    /// Cost: a client that stops in the middle of a message keeps that much.
+    /// Cost: a client that announces a message keeps that much, and again as much if it
+    /// comes in fragments, until its connection ends; without any, a connection keeps 8
+    /// KiB to read into.
     #[must_use]
     pub fn max_message_bytes(self, bytes: usize) -> Self {
+        let bytes = bytes.min(64 << 20);
         self.with(|config| config.inbound.message = bytes)
     }
 
@@ -240,6 +272,10 @@ impl<W: When> WebSocketSubscriber<W> {
     /// Hands over what clients send, text and binary, one at a time for each client, in
     /// its order. Must not block: nothing else is sent on that connection meanwhile.
     /// Default: it is read and dropped.
+    ///
+    /// Messages have no limit of rate: where each is submitted, one client can push
+    /// everything else out of the store's retention. Count them by
+    /// [key](Received::key) if clients are not trusted.
     #[must_use]
     pub fn on_message(self, listen: impl Fn(&mut Received<'_>) + Send + Sync + 'static) -> Self {
         self.with(|config| config.on_message = Some(Arc::new(listen)))
@@ -337,6 +373,11 @@ impl Handshake {
     }
 }
 
+/// How long a server has to hand a connection over once it has our answer. It is a
+/// moment, or never: if something behind us answers otherwise, hyper keeps the connection
+/// and does not tell.
+const HANDOVER: Duration = Duration::from_secs(10);
+
 /// A connection that hyper will hand over, and where the task runs that waits for it.
 struct Takeover {
     upgrade: OnUpgrade,
@@ -358,7 +399,7 @@ impl Takeover {
             (Some(session), Some(Self { upgrade, runtime })) => {
                 // Ends with the connection, which ends with the session.
                 drop(runtime.spawn(async move {
-                    if let Ok(connection) = upgrade.await {
+                    if let Ok(Ok(connection)) = timeout(HANDOVER, upgrade).await {
                         session.run(TokioIo::new(connection)).await;
                     }
                 }));

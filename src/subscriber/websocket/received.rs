@@ -8,18 +8,28 @@ use tokio_websockets::Message;
 /// A message that a client has sent, see
 /// [`on_message`](crate::WebSocketSubscriber::on_message).
 pub struct Received<'a> {
-    message: &'a Message,
+    bytes: &'a [u8],
+    text: Option<&'a str>,
     key: Option<&'a str>,
     replies: Vec<Message>,
 }
 
 impl<'a> Received<'a> {
-    pub(super) fn new(message: &'a Message, key: Option<&'a str>) -> Self {
-        Self {
-            message,
+    /// `None` if it should be a text and is none.
+    ///
+    /// What becomes a `str` is judged here, once, and not taken on trust.
+    pub(super) fn new(message: &'a Message, key: Option<&'a str>) -> Option<Self> {
+        let bytes: &[u8] = message.as_payload();
+        let text = match message.is_text() {
+            true => Some(str::from_utf8(bytes).ok()?),
+            false => None,
+        };
+        Some(Self {
+            bytes,
+            text,
             key,
             replies: Vec::new(),
-        }
+        })
     }
 
     pub(super) fn into_replies(self) -> Vec<Message> {
@@ -29,13 +39,13 @@ impl<'a> Received<'a> {
     /// The text, unless the message is binary.
     #[must_use]
     pub fn text(&self) -> Option<&'a str> {
-        self.message.as_text()
+        self.text
     }
 
     /// The bytes, of a text, too.
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
-        self.message.as_payload()
+        self.bytes
     }
 
     /// The [key](crate::Permit::key) under which the client was permitted.
@@ -59,8 +69,8 @@ impl fmt::Debug for Received<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither the key nor what was sent: both may be secrets.
         f.debug_struct("Received")
-            .field("is_text", &self.message.is_text())
-            .field("len", &self.bytes().len())
+            .field("is_text", &self.text.is_some())
+            .field("len", &self.bytes.len())
             .finish_non_exhaustive()
     }
 }

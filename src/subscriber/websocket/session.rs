@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,13 +27,14 @@ use crate::subscriber::timer::{Due, Timer};
 use crate::subscription::Subscription;
 use crate::wire::ws;
 
-/// How long the other side has to answer a close, and to hang up after it.
+/// How long the other side has to read a close, to answer it and to hang up.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// Why a connection is closed (RFC 6455, 7.4, and its registry; 4000 and above are the
 /// application's).
 mod code {
     pub(super) const GOING_AWAY: u16 = 1001;
+    pub(super) const NO_TEXT: u16 = 1007;
     pub(super) const POLICY: u16 = 1008;
     pub(super) const TOO_BIG: u16 = 1009;
     pub(super) const RESTART: u16 = 1012;
@@ -43,6 +44,9 @@ mod code {
 
 /// How many answers may wait to be sent before nothing more is read.
 const MAX_UNSENT: usize = 16;
+
+/// How many pages are sent before others may run: half a megabyte.
+const MAX_PAGES: usize = 32;
 
 /// A WebSocket that a handshake has promised and that waits for its connection.
 ///
@@ -105,9 +109,11 @@ enum State {
     Open(Box<Open>),
     /// Our close is on its way, or in answer to theirs.
     Closing,
-    /// Nothing more will be said; the connection is kept until the other side has had
-    /// time to read the close, which a reset would take away from it.
-    Lingering,
+    /// Nothing more will be said or heard; the connection is kept until the other side
+    /// has had time to read the close, which a reset would take away from it.
+    Lingering {
+        is_shut: bool,
+    },
 }
 
 struct Open {
@@ -138,10 +144,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         let codec = Codec::default().frame_size(usize::MAX).flush_threshold(1);
         let limits = Limits::default().max_payload_len(Some(config.inbound.message));
         let server = ServerBuilder::new().config(codec).limits(limits);
-        let lifetime = entered.as_ref().and_then(|entered| entered.lifetime);
+        let timer = match &entered {
+            Some(entered) => Timer::new(Some(config.ping), entered.lifetime),
+            None => Timer::new(None, Some(CLOSING)),
+        };
         let mut connection = Self {
             socket: server.serve(Io::new(io, config.inbound)),
-            timer: Timer::new(Some(config.ping), lifetime),
+            timer,
             state: State::Closing,
             is_pinged: false,
             unsent: 0,
@@ -174,6 +183,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut pages = 0;
         loop {
             if self.is_to_end() {
                 return Poll::Ready(());
@@ -186,13 +196,20 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
             if is_sent {
                 self.unsent = 0;
             }
-            if matches!(self.state, State::Lingering) {
+            if let State::Lingering { .. } = self.state {
                 return self.poll_hung_up(cx, is_sent);
             }
             if self.unsent < MAX_UNSENT && self.poll_receive(cx).is_ready() {
                 continue;
             }
             if is_sent && self.poll_send(cx).is_ready() {
+                // What is received counts against the task's budget. What is sent does
+                // not, so that who talks without end still gets its events.
+                pages += 1;
+                if pages == MAX_PAGES {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 continue;
             }
             return match self.poll_notice(cx) {
@@ -214,17 +231,22 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
                 self.close_for_a_while(code::RESTART);
             }
             State::Open(_) => {}
-            State::Closing | State::Lingering => return self.timer.is_over(),
+            State::Closing | State::Lingering { .. } => return self.timer.is_over(),
         }
         false
     }
 
     /// Takes what comes in.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // One read brings a thousand small messages; others must run between them, too.
+        let budget = ready!(tokio::task::coop::poll_proceed(cx));
         let received = Pin::new(&mut self.socket).poll_next(cx);
         if self.socket.get_mut().heard() {
             self.is_pinged = false;
             self.timer.sent();
+        }
+        if received.is_ready() {
+            budget.made_progress();
         }
         match received {
             Poll::Ready(Some(Ok(message))) => {
@@ -246,7 +268,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
             }
             Poll::Pending => match (&self.state, self.socket.get_ref().violation()) {
                 (State::Open(_), Some(violation)) => {
-                    self.refuse(violation);
+                    let (code, reason) = match violation {
+                        Violation::Length => (code::TOO_BIG, "message too big"),
+                        Violation::Fragments => (code::POLICY, "too many fragments"),
+                        Violation::Pings => (code::POLICY, "too many pings"),
+                    };
+                    self.refuse(code, reason);
                     Poll::Ready(())
                 }
                 _ => Poll::Pending,
@@ -264,14 +291,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         let State::Open(open) = &self.state else {
             return;
         };
-        let (Some(on_message), true) = (
-            &self.config.on_message,
-            message.is_text() || message.is_binary(),
-        ) else {
+        if !message.is_text() && !message.is_binary() {
             return;
+        }
+        let Some(mut received) = Received::new(message, open.admitted.key()) else {
+            return self.refuse(code::NO_TEXT, "not UTF-8");
         };
-        let mut received = Received::new(message, open.admitted.key());
-        on_message(&mut received);
+        if let Some(on_message) = &self.config.on_message {
+            on_message(&mut received);
+        }
         for reply in received.into_replies() {
             self.unsent += 1;
             self.say(reply);
@@ -303,7 +331,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         };
         match (frames, open.subscription.end()) {
             (Some(frames), _) => self.socket.get_mut().send(frames),
-            (None, Some(End::Slow)) => self.close(code::TOO_SLOW, "too slow"),
+            (None, Some(End::Slow)) => self.close_for_a_while(code::TOO_SLOW),
             (None, _) if open.stage == Stage::Draining => self.close_for_a_while(code::RESTART),
             (None, _) => self.close_for_a_while(code::GOING_AWAY),
         }
@@ -340,15 +368,22 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         }
     }
 
-    /// Waits until everything is sent and the other side has hung up. It may have done so
-    /// with its half of the connection, and still read.
+    /// Hangs up, once everything is sent, and waits until the other side has. It may have
+    /// done so with its half of the connection, and still read.
     fn poll_hung_up(&mut self, cx: &mut Context<'_>, is_sent: bool) -> Poll<()> {
         let io = self.socket.get_mut();
-        if is_sent && let Poll::Ready(Err(_)) = Pin::new(&mut *io).poll_shutdown(cx) {
-            return Poll::Ready(());
+        if is_sent
+            && let State::Lingering { is_shut } = &mut self.state
+            && !*is_shut
+        {
+            match Pin::new(&mut *io).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => *is_shut = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => {}
+            }
         }
         // Deaf, it is only ready at the end.
-        let mut nothing = [0; 512];
+        let mut nothing = [0; 4 << 10];
         match Pin::new(io).poll_read(cx, &mut ReadBuf::new(&mut nothing)) {
             Poll::Ready(Ok(())) if is_sent => Poll::Ready(()),
             Poll::Ready(Err(_)) => Poll::Ready(()),
@@ -357,19 +392,17 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
     }
 
     fn drain(&mut self) {
-        if let State::Open(open) = &mut self.state {
+        if let State::Open(open) = &mut self.state
+            && open.stage != Stage::Draining
+        {
             open.drain();
         }
     }
 
-    fn refuse(&mut self, violation: Violation) {
-        let (code, reason) = match violation {
-            Violation::Length => (code::TOO_BIG, "message too big"),
-            Violation::Fragments => (code::POLICY, "too many fragments"),
-            Violation::Pings => (code::POLICY, "too many pings"),
-        };
+    /// Closes it for something that the client did, and takes nothing more of it: no
+    /// answer either, so none is waited for.
+    fn refuse(&mut self, code: u16, reason: &str) {
         self.close(code, reason);
-        // What else it sends is not read, so neither would its answer be.
         self.linger();
     }
 
@@ -386,7 +419,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
 
     /// Lets go of what is subscribed, now and not when the other side has answered.
     fn leave(&mut self) {
-        if !matches!(self.state, State::Lingering) {
+        if let State::Open(_) = self.state {
             self.state = State::Closing;
             self.timer = Timer::new(None, Some(CLOSING));
         }
@@ -394,7 +427,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
 
     fn linger(&mut self) {
         self.leave();
-        self.state = State::Lingering;
+        self.state = State::Lingering { is_shut: false };
         self.socket.get_mut().deafen();
     }
 
