@@ -71,6 +71,58 @@ pub enum InvalidName {
     Reserved,
 }
 
+/// Why none of several events was taken ([`Hub::submit_all`](crate::Hub::submit_all)).
+/// The hub is as it was before, and no subscriber sees anything of any of them.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("none of the events was taken")]
+pub struct SubmitAllError {
+    #[source]
+    error: Box<SubmitError>,
+    at: usize,
+    others: Vec<Event>,
+}
+
+impl SubmitAllError {
+    /// `at`: where in `events` the one stands that is refused; if they are empty, that is
+    /// an event that there was not.
+    pub(crate) fn new(
+        mut events: Vec<Event>,
+        at: usize,
+        refuse: impl FnOnce(Event) -> SubmitError,
+    ) -> Self {
+        let event = if at < events.len() {
+            events.remove(at)
+        } else {
+            Event::default()
+        };
+        Self {
+            error: Box::new(refuse(event)),
+            at,
+            others: events,
+        }
+    }
+
+    /// The first error, with the event that it is about.
+    #[must_use]
+    pub fn error(&self) -> &SubmitError {
+        &self.error
+    }
+
+    /// Where that event stood among them, from 0 on.
+    #[must_use]
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// All events, in their order.
+    #[must_use]
+    pub fn into_events(self) -> Vec<Event> {
+        let mut events = self.others;
+        events.insert(self.at.min(events.len()), self.error.into_event());
+        events
+    }
+}
+
 /// Why a text is no topic, or no pattern of topics.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]

@@ -150,7 +150,7 @@ enum Source {
 }
 
 impl Subscription {
-    pub(crate) fn new(log: &Arc<Log>, subscribe: Subscribe) -> Self {
+    pub(crate) fn new(log: &Arc<Log>, subscribe: &Subscribe) -> Self {
         let (cursor, gap) = log.subscribe(subscribe.start, subscribe.last_event_id);
         Self {
             source: Source::Log {

@@ -98,7 +98,7 @@ impl DataStore {
 
     /// Begins a subscription, with the current value.
     pub fn subscribe(&self, subscribe: impl Into<Subscribe>) -> Subscription {
-        Subscription::new(&self.owner.0, subscribe.into())
+        Subscription::new(&self.owner.0, &subscribe.into())
     }
 
     /// How many subscriptions there are now.

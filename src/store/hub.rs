@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{MAX_EVENT_BYTES, Store};
 use crate::entry::Entry;
-use crate::error::SubmitError;
+use crate::error::{SubmitAllError, SubmitError};
 use crate::event::Event;
 use crate::log::Submitted;
 use crate::log::topics::{Policies, Policy, TopicLog};
@@ -99,12 +99,11 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// The error hands the event back that was refused, and the others beside it, in
-    /// their order; nobody sees anything of any.
+    /// [`SubmitAllError`] hands all of them back; nobody sees anything of any.
     pub fn submit_all(
         &self,
         events: impl IntoIterator<Item = Event>,
-    ) -> Result<Vec<Position>, (SubmitError, Vec<Event>)> {
+    ) -> Result<Vec<Position>, SubmitAllError> {
         self.owner.0.append_all(events.into_iter().collect())
     }
 

@@ -81,7 +81,7 @@ impl QueueStore {
 
     /// Begins a subscription.
     pub fn subscribe(&self, subscribe: impl Into<Subscribe>) -> Subscription {
-        Subscription::new(&self.owner.0, subscribe.into())
+        Subscription::new(&self.owner.0, &subscribe.into())
     }
 
     /// How many subscriptions there are now.

@@ -41,7 +41,7 @@ use super::sync::RwLock;
 use super::waiters::Ticket;
 use super::{End, Found, PAGE, ring};
 use crate::entry::Entry;
-use crate::error::SubmitError;
+use crate::error::{SubmitAllError, SubmitError};
 use crate::event::Event;
 use crate::gap::{Gap, GapReason};
 use crate::position::Position;
@@ -117,15 +117,12 @@ impl TopicLog {
 
     /// Appends events one right behind the other, so that nobody sees one of them before
     /// all are there; or none of them.
-    pub(crate) fn append_all(
-        &self,
-        events: Vec<Event>,
-    ) -> Result<Vec<Position>, (SubmitError, Vec<Event>)> {
+    pub(crate) fn append_all(&self, events: Vec<Event>) -> Result<Vec<Position>, SubmitAllError> {
         let mut admitted = Vec::with_capacity(events.len());
         for (at, event) in events.iter().enumerate() {
             match self.admit(event) {
                 Ok(event) => admitted.push(event),
-                Err(refuse) => return Err(refused(events, at, refuse)),
+                Err(refuse) => return Err(SubmitAllError::new(events, at, refuse)),
             }
         }
         let now = Instant::now();
@@ -133,7 +130,7 @@ impl TopicLog {
         let mut index = self.index.write();
         if index.is_closed() {
             drop(index);
-            return Err(refused(events, 0, Box::new(SubmitError::Closed)));
+            return Err(SubmitAllError::new(events, 0, SubmitError::Closed));
         }
         let positions = admitted
             .into_iter()
@@ -489,16 +486,6 @@ fn wake(crowds: &[Arc<Crowd>]) {
 }
 
 type Refuse = Box<dyn FnOnce(Event) -> SubmitError>;
-
-/// Takes out the event that is refused, and hands back those beside it.
-fn refused(mut events: Vec<Event>, at: usize, refuse: Refuse) -> (SubmitError, Vec<Event>) {
-    let event = if at < events.len() {
-        events.remove(at)
-    } else {
-        Event::default()
-    };
-    (refuse(event), events)
-}
 
 #[cfg(feature = "websocket")]
 impl TopicLog {
