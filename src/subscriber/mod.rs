@@ -25,11 +25,10 @@ pub use self::event_source::EventSource;
 pub use self::head::Head;
 pub use self::permit::{Permit, Refusal};
 pub use self::shutdown::Shutdown;
-#[cfg(any(
-    all(feature = "websocket", feature = "actix-web"),
-    all(feature = "websocket", feature = "rocket")
-))]
-pub(crate) use self::websocket::{Handshake, Session};
+#[cfg(all(feature = "websocket", any(feature = "actix-web", feature = "rocket")))]
+pub(crate) use self::websocket::Handshake;
+#[cfg(all(feature = "websocket", feature = "rocket"))]
+pub(crate) use self::websocket::Session;
 #[cfg(feature = "websocket")]
 pub use self::websocket::{Origins, Received, WebSocketSubscriber};
 
