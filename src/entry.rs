@@ -25,6 +25,8 @@ pub struct Entry {
     lines: Option<Arc<str>>,
     is_json: bool,
     topic: Option<Topic>,
+    /// Its block has no id: its place in the order is past.
+    out_of_order: bool,
 }
 
 impl Entry {
@@ -53,7 +55,21 @@ impl Entry {
             lines,
             is_json,
             topic: None,
+            out_of_order: false,
         }
+    }
+
+    /// The same without an id, for a reader that has been told later ones.
+    pub(crate) fn out_of_order(mut self) -> Self {
+        self.sse = self.sse.slice(self.id_line..);
+        self.id_line = 0;
+        self.out_of_order = true;
+        self
+    }
+
+    #[cfg(feature = "websocket")]
+    pub(crate) fn is_in_order(&self) -> bool {
+        !self.out_of_order
     }
 
     /// The same, of this topic.

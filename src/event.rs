@@ -85,11 +85,7 @@ impl Event {
     /// example a map whose keys are not strings.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<Self, crate::error::JsonError> {
-        Ok(Self {
-            data: serde_json::to_string(value)?,
-            is_json: true,
-            ..Self::default()
-        })
+        Ok(Self::of_json(serde_json::to_string(value)?))
     }
 
     /// An event that carries this text, which is JSON already, as [`json`](Self::json)
@@ -102,11 +98,15 @@ impl Event {
     pub fn from_json(data: impl Into<String>) -> Result<Self, crate::error::JsonError> {
         let data = data.into();
         serde_json::from_str::<serde::de::IgnoredAny>(&data)?;
-        Ok(Self {
+        Ok(Self::of_json(data))
+    }
+
+    pub(crate) fn of_json(data: String) -> Self {
+        Self {
             data,
             is_json: true,
             ..Self::default()
-        })
+        }
     }
 
     /// The name (`event:`) under which a browser dispatches the event, that is

@@ -176,7 +176,7 @@ pub use crate::error::{
 };
 pub use crate::event::{Event, EventName};
 pub use crate::gap::{Gap, GapReason};
-pub use crate::log::topics::Policy;
+pub use crate::log::topics::{Control, Policy};
 pub use crate::log::{End, LastEventId, Overflow, Retention, Start, Submitted};
 pub use crate::position::Position;
 pub use crate::store::{

@@ -11,18 +11,21 @@
 //! last one it yields `None`, for ever; [`end`](Subscription::end) tells why.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::entry::Entry;
 use crate::gap::Gap;
-use crate::log::topics::{Reader, TopicLog};
-use crate::log::{Cursor, End, Found, LastEventId, Log, Start};
+use crate::log::topics::{Control, Reader, TopicLog};
+use crate::log::{Cursor, End, Found, LastEventId, Log, Start, Ticket};
 use crate::position::Position;
 use crate::topic::Topics;
 use crate::wire::sse;
@@ -48,6 +51,14 @@ pub struct Subscribe {
     pub last_event_id: Option<LastEventId>,
     /// What it is to, if the store is a [`Hub`](crate::Hub). Default: to nothing.
     pub topics: Topics,
+    /// See [`conflate`](Self::conflate).
+    pub conflate: bool,
+    /// See [`min_interval`](Self::min_interval).
+    pub min_interval: Option<Duration>,
+    /// See [`name`](Self::name).
+    pub name: Option<Arc<str>>,
+    /// See [`control`](Self::control).
+    pub control: Option<Control>,
 }
 
 impl Subscribe {
@@ -55,6 +66,40 @@ impl Subscribe {
     #[must_use]
     pub fn after(mut self, id: impl Into<LastEventId>) -> Self {
         self.last_event_id = Some(id.into());
+        self
+    }
+
+    /// Only the newest event of each topic that there is when the subscriber is ready for
+    /// more, whatever the store keeps: nothing is told of those between. Who always keeps
+    /// up gets every event.
+    #[must_use]
+    pub fn conflate(mut self) -> Self {
+        self.conflate = true;
+        self
+    }
+
+    /// At least this time between two lots of events, which then come together; with
+    /// [`conflate`](Self::conflate) the newest of each topic. The last event always comes.
+    /// Default: none. Needs a tokio runtime with time; polled outside of one, it has no
+    /// effect.
+    #[must_use]
+    pub fn min_interval(mut self, interval: Duration) -> Self {
+        self.min_interval = Some(interval);
+        self
+    }
+
+    /// Who this is, for the [presence](crate::HubBuilder::presence) of a hub. It is told to
+    /// others: not a secret.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Lets the topics of a [`Hub`](crate::Hub) be changed while it lives.
+    #[must_use]
+    pub fn control(mut self, control: &Control) -> Self {
+        self.control = Some(control.clone());
         self
     }
 
@@ -130,6 +175,8 @@ pub struct Subscription {
     until: Option<u64>,
     /// Why it yields nothing more.
     end: Option<End>,
+    throttle: Option<Throttle>,
+    control: Option<(Control, Ticket)>,
 }
 
 enum Source {
@@ -151,7 +198,7 @@ enum Source {
 
 impl Subscription {
     pub(crate) fn new(log: &Arc<Log>, subscribe: &Subscribe) -> Self {
-        let (cursor, gap) = log.subscribe(subscribe.start, subscribe.last_event_id);
+        let (cursor, gap) = log.subscribe(subscribe);
         Self {
             source: Source::Log {
                 log: Arc::clone(log),
@@ -160,6 +207,8 @@ impl Subscription {
             },
             until: None,
             end: None,
+            throttle: subscribe.min_interval.map(Throttle::new),
+            control: None,
         }
     }
 
@@ -173,6 +222,11 @@ impl Subscription {
             },
             until: None,
             end: None,
+            throttle: subscribe.min_interval.map(Throttle::new),
+            control: subscribe
+                .control
+                .clone()
+                .map(|control| (control, Ticket::default())),
         }
     }
 
@@ -183,6 +237,8 @@ impl Subscription {
             source: Source::Stream(Mutex::new(Box::pin(stream))),
             until: None,
             end: None,
+            throttle: None,
+            control: None,
         }
     }
 
@@ -257,6 +313,20 @@ impl Subscription {
                 gap: None,
             } if log.is_at_end(reader) => Some(log.position(reader)),
             _ => None,
+        }
+    }
+
+    /// The position that a client would go on from, if it does not know it yet: behind
+    /// what was replayed, and then, if `always`, whenever it is asked for. Only where the
+    /// position moves without events, which in a log of one topic it does not.
+    pub(crate) fn next_bookmark(&mut self, always: bool) -> Option<Position> {
+        match &mut self.source {
+            Source::Topics {
+                log,
+                reader,
+                gap: None,
+            } => log.bookmark(reader, always),
+            Source::Topics { .. } | Source::Log { .. } | Source::Stream(_) => None,
         }
     }
 
@@ -340,6 +410,18 @@ impl Subscription {
         if let Some(end) = self.end {
             return Poll::Ready(Found::End(end));
         }
+        if let Some((control, ticket)) = &mut self.control
+            && let Source::Topics { log, reader, .. } = &mut self.source
+        {
+            for change in control.take(ticket, cx.waker()) {
+                log.change(reader, change);
+            }
+        }
+        if let Some(throttle) = &mut self.throttle
+            && self.until.is_none()
+        {
+            ready!(throttle.poll(cx));
+        }
         let found = match &mut self.source {
             Source::Log { log, cursor, gap } => match gap.take() {
                 Some(gap) => Found::Gap(gap),
@@ -364,10 +446,52 @@ impl Subscription {
                 }
             }
         };
-        if let Found::End(end) = found {
-            self.end = Some(end);
+        match (&found, &mut self.throttle) {
+            (Found::End(end), _) => self.end = Some(*end),
+            (Found::Events(_), Some(throttle)) => throttle.begin(),
+            _ => {}
         }
         Poll::Ready(found)
+    }
+}
+
+/// Keeps lots of events apart.
+struct Throttle {
+    interval: Duration,
+    next: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Throttle {
+    fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            next: None,
+            sleep: None,
+        }
+    }
+
+    /// A lot has been yielded.
+    fn begin(&mut self) {
+        self.next = Instant::now().checked_add(self.interval);
+    }
+
+    /// Waits until the next one may be.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(next) = self.next else {
+            return Poll::Ready(());
+        };
+        if next > Instant::now() && Handle::try_current().is_ok() {
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Box::pin(sleep_until(next)));
+            if sleep.deadline() != next {
+                sleep.as_mut().reset(next);
+            }
+            ready!(sleep.as_mut().poll(cx));
+        }
+        self.next = None;
+        Poll::Ready(())
     }
 }
 
@@ -391,6 +515,9 @@ impl Drop for Subscription {
             Source::Log { log, cursor, .. } => log.unsubscribe(cursor),
             Source::Topics { log, reader, .. } => log.unsubscribe(reader),
             Source::Stream(_) => {}
+        }
+        if let Some((control, ticket)) = &mut self.control {
+            control.leave(ticket);
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio_test::task::spawn;
 use tokio_test::{assert_pending, assert_ready};
 use tornadose::{
-    Delivery, End, Event, GapReason, Hub, LastEventId, Policy, Position, Retention, Start,
-    SubmitError, Subscribe, Subscription, Topic, Topics,
+    Control, Delivery, End, Event, EventSource, GapReason, Hub, LastEventId, Permit, Policy,
+    Position, Retention, Start, SubmitError, Subscribe, Subscription, Topic, Topics,
 };
 
 fn topic(name: &str) -> Topic {
@@ -273,4 +273,146 @@ fn ids_that_cannot_be_judged_are_told() {
         ["malformed ?..1"]
     );
     assert_eq!(GapReason::Epoch.as_str(), "epoch");
+}
+
+#[test]
+fn who_conflates_gets_the_newest_of_each_topic_and_no_gap() {
+    let hub = keeping(2);
+    let subscribe = Subscribe::from(Start::Live)
+        .topics(topics(&["a", "b"]))
+        .conflate();
+    let mut reader = hub.subscribe(subscribe);
+    submit(&hub, "a", "a1");
+    assert_eq!(now(&mut reader), ["a1"]);
+    for n in 2..=9 {
+        submit(&hub, "b", &format!("b{n}"));
+        submit(&hub, "a", &format!("a{n}"));
+    }
+    assert_eq!(now(&mut reader), ["b9", "a9"]);
+    let patterns = Subscribe::from(Start::Oldest)
+        .topics(topics(&["#"]))
+        .conflate();
+    assert_eq!(now(&mut hub.subscribe(patterns)), ["b9", "a9"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_an_interval_gets_the_last_value_when_it_is_over() {
+    let hub = Hub::new();
+    let second = Duration::from_secs(1);
+    let subscribe = Subscribe::from(Start::Live).topics(topics(&["a"]));
+    let mut reader = hub.subscribe(subscribe.conflate().min_interval(second));
+    submit(&hub, "a", "1");
+    assert_eq!(now(&mut reader), ["1"]);
+    for n in 2..=5 {
+        submit(&hub, "a", &n.to_string());
+        assert!(now(&mut reader).is_empty());
+        tokio::time::advance(second / 5).await;
+    }
+    let begun = tokio::time::Instant::now();
+    let last = reader.recv().await.expect("an event");
+    assert_eq!(last.event().map(|event| event.data()), Some("5"));
+    // Within a tick of the clock.
+    assert!(begun.elapsed() <= second / 5 + Duration::from_millis(2));
+    assert!(now(&mut reader).is_empty());
+}
+
+#[test]
+fn presence_is_exact_and_in_the_order() {
+    let hub = Hub::builder()
+        .presence("rooms/+".parse().expect("a pattern"))
+        .build();
+    let mut watcher = read(&hub, Start::Live, &["presence/rooms/7", "rooms/7"]);
+    let named = |name: &str| {
+        let subscribe = Subscribe::from(Start::Live).topics(topics(&["rooms/7", "other"]));
+        hub.subscribe(subscribe.name(name))
+    };
+    let ann = named("ann");
+    submit(&hub, "rooms/7", "hello");
+    let bob = named("b\"ob");
+    drop(ann);
+    drop(read(&hub, Start::Live, &["rooms/+"]));
+    drop(bob);
+    assert_eq!(
+        now(&mut watcher),
+        [
+            // Its own.
+            r#"{"count":1}"#,
+            r#"{"name":"ann","count":2}"#,
+            "hello",
+            r#"{"name":"b\"ob","count":3}"#,
+            r#"{"name":"ann","count":2}"#,
+            r#"{"name":"b\"ob","count":1}"#,
+        ]
+    );
+    assert!(hub.get(&topic("presence/other")).is_none());
+}
+
+#[test]
+fn topics_are_added_and_removed_while_a_subscription_lives() {
+    let hub = keeping(10);
+    submit(&hub, "price/oil", "80");
+    submit(&hub, "b", "old");
+    let control = Control::new();
+    let subscribe = Subscribe::from(Start::Live).topics(topics(&["a"]));
+    let mut reader = hub.subscribe(subscribe.control(&control));
+    submit(&hub, "a", "1");
+    assert_eq!(now(&mut reader), ["1"]);
+
+    let mut waiting = spawn(reader.recv());
+    assert_pending!(waiting.poll());
+    control.add(topics(&["b", "price/oil", "c/#"]));
+    assert!(waiting.is_woken());
+    // The current value stands outside the order; what the queue held before does not come.
+    let current = assert_ready!(waiting.poll()).expect("an event");
+    let current = current.event().expect("an event");
+    assert_eq!(current.sse(), "data: 80\n\n");
+    drop(waiting);
+    for (name, data) in [("b", "2"), ("c/1", "3"), ("price/oil", "81"), ("a", "4")] {
+        submit(&hub, name, data);
+    }
+    assert_eq!(now(&mut reader), ["2", "3", "81", "4"]);
+
+    control.remove(topics(&["b", "c/#"]));
+    for (name, data) in [("b", "5"), ("c/1", "6"), ("a", "7")] {
+        submit(&hub, name, data);
+    }
+    assert_eq!(now(&mut reader), ["7"]);
+    assert_eq!(hub.subscribers_of(&topic("b")), 0);
+    drop(reader);
+    assert_eq!(hub.subscribers_of(&topic("price/oil")), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_client_is_told_where_it_is() {
+    let hub = keeping(2);
+    let hour = Duration::from_secs(3600);
+    let events = EventSource::new(hub.clone()).max_age(hour).permit(|_| {
+        let topics = topics(&["quiet", "price/+"]);
+        Ok(Permit::new().topics(topics))
+    });
+    submit(&hub, "price/a", "1");
+    submit(&hub, "busy", "x");
+    let request = http::Request::get("/").body(()).expect("a request");
+    let mut body = spawn(events.respond(&request).into_body());
+    let mut next = || match body.poll_next() {
+        std::task::Poll::Ready(Some(Ok(bytes))) => {
+            let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
+            Some(text)
+        }
+        std::task::Poll::Ready(_) => panic!("it goes on"),
+        std::task::Poll::Pending => None,
+    };
+    assert_eq!(next().as_deref(), Some(":\n\n"));
+    assert!(next().expect("the value").ends_with("-1\ndata: 1\n\n"));
+    // Behind what was replayed it learns that it is further than that.
+    assert!(next().expect("a bookmark").ends_with("-2\n\n"));
+    assert_eq!(next(), None);
+    for n in 0..10 {
+        submit(&hub, "busy", &n.to_string());
+    }
+    assert_eq!(next(), None);
+    tokio::time::advance(Duration::from_secs(15)).await;
+    assert!(next().expect("a bookmark").ends_with("-12\n\n"));
+    tokio::time::advance(Duration::from_secs(15)).await;
+    assert_eq!(next().as_deref(), Some(":\n\n"));
 }

@@ -49,12 +49,14 @@ pub(crate) use self::sync::Mutex;
 
 use self::ring::{Evicted, Ring};
 use self::sync::RwLock;
-use self::waiters::{Ticket, Waiters};
+pub(crate) use self::waiters::Ticket;
+use self::waiters::Waiters;
 use crate::entry::Entry;
 use crate::error::SubmitError;
 use crate::event::Event;
 use crate::gap::{Gap, GapReason};
 use crate::position::Position;
+use crate::subscription::Subscribe;
 use crate::wire::sse::{self, Encoded};
 
 /// The most that is joined for one subscriber at a time. A client that stops
@@ -98,6 +100,8 @@ pub(crate) enum Lag {
 pub(crate) struct Cursor {
     /// The offset that it wants next.
     next: u64,
+    /// It wants the newest event alone.
+    conflates: bool,
     ticket: Ticket,
 }
 
@@ -236,11 +240,8 @@ impl Log {
 
     /// Registers a subscription; every one must be given back to
     /// [`unsubscribe`](Self::unsubscribe).
-    pub(crate) fn subscribe(
-        &self,
-        start: Start,
-        last: Option<LastEventId>,
-    ) -> (Cursor, Option<Gap>) {
+    pub(crate) fn subscribe(&self, subscribe: &Subscribe) -> (Cursor, Option<Gap>) {
+        let (start, last) = (subscribe.start, subscribe.last_event_id);
         let now = self.now();
         let begin = |ring: &Ring| match self.config.lag {
             Lag::Conflate => (ring.window(now).begin_latest(last), None),
@@ -255,8 +256,12 @@ impl Log {
             begin(&self.ring.read())
         };
         self.subscriptions.add();
-        let ticket = Ticket::default();
-        (Cursor { next, ticket }, gap)
+        let cursor = Cursor {
+            next,
+            conflates: subscribe.conflate,
+            ticket: Ticket::default(),
+        };
+        (cursor, gap)
     }
 
     pub(crate) fn unsubscribe(&self, cursor: &mut Cursor) {
@@ -346,6 +351,10 @@ impl Log {
         take: impl FnOnce(&Ring, u64) -> Option<(T, u64)>,
     ) -> (Poll<Found<T>>, Option<Waker>) {
         let window = ring.window(now);
+        if cursor.conflates {
+            // Also where it is older than the oldest: then there is none.
+            cursor.next = cursor.next.max(window.next - 1).max(window.oldest);
+        }
         if cursor.next < window.oldest {
             let wanted = std::mem::replace(&mut cursor.next, window.oldest);
             match self.config.lag {

@@ -205,6 +205,19 @@ impl HubBuilder {
         self
     }
 
+    /// Tells who reads the topics that match, as events of the topic `presence/<topic>`:
+    /// `join` and `leave`, whose data is `{"name":"ann","count":3}`, the name if the
+    /// subscription [has one](Subscribe::name), the count exact at that place in the
+    /// order. Counted are subscriptions to the topic by its name. Default: none.
+    ///
+    /// Cost: an event for each who comes or goes; with [`Policy::latest`] for
+    /// `presence/#` one of each topic is kept. Who may read a topic is not by that
+    /// permitted to read its presence.
+    pub fn presence(mut self, pattern: Pattern) -> Self {
+        self.policies.presence.push(pattern);
+        self
+    }
+
     /// The largest event that is taken, in bytes of data and name together. Default:
     /// 1 MiB.
     pub fn max_event_bytes(mut self, bytes: usize) -> Self {

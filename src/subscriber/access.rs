@@ -12,6 +12,8 @@ use super::permit::{Permit, PermitAsync, PermitNow, Refusal};
 use super::shutdown::{Departure, Shutdown};
 use super::streams::{Admitted, Limits, Streams};
 use crate::event::Event;
+#[cfg(feature = "websocket")]
+use crate::log::topics::Control;
 use crate::log::{LastEventId, Start};
 use crate::store::Store;
 use crate::subscription::{Subscribe, Subscription};
@@ -55,6 +57,8 @@ pub(crate) struct Entered {
     pub(crate) subscription: Subscription,
     pub(crate) admitted: Admitted,
     pub(crate) lifetime: Option<Duration>,
+    #[cfg(feature = "websocket")]
+    pub(crate) control: Option<Control>,
     /// The last one to drop.
     pub(crate) departure: Option<Departure>,
 }
@@ -104,6 +108,10 @@ impl Access {
             start: permit.start.unwrap_or(rules.start),
             last_event_id,
             topics: permit.topics,
+            conflate: permit.conflate,
+            min_interval: permit.min_interval,
+            name: permit.name,
+            control: permit.control.clone(),
         });
         let max_age = rules.max_age.map(|age| between((age.mul_f64(0.8), age)));
         let lifetime = match (permit.expires_in, max_age) {
@@ -114,6 +122,8 @@ impl Access {
             subscription,
             admitted,
             lifetime,
+            #[cfg(feature = "websocket")]
+            control: permit.control,
             departure: rules.shutdown.as_ref().map(Shutdown::departure),
         })
     }

@@ -195,8 +195,14 @@ impl Open {
                     if self.admitted.poll_revoked(cx).is_ready() {
                         return self.close();
                     }
+                    if let Some(position) = self.subscription.next_bookmark(false) {
+                        return Poll::Ready(Some(sse::bookmark(position)));
+                    }
                     match self.timer.poll_due(cx) {
-                        Poll::Ready(Due::KeepAlive) => Poll::Ready(Some(sse::COMMENT)),
+                        Poll::Ready(Due::KeepAlive) => {
+                            let bookmark = self.subscription.next_bookmark(true);
+                            Poll::Ready(Some(bookmark.map_or(sse::COMMENT, sse::bookmark)))
+                        }
                         Poll::Ready(Due::Turn) => {
                             self.drain();
                             continue;

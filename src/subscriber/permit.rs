@@ -10,6 +10,7 @@ use http::StatusCode;
 
 use super::head::Head;
 use crate::log::Start;
+use crate::log::topics::Control;
 use crate::store::Store;
 use crate::topic::Topics;
 
@@ -22,6 +23,10 @@ pub struct Permit {
     pub(crate) key: Option<Arc<str>>,
     pub(crate) expires_in: Option<Duration>,
     pub(crate) topics: Topics,
+    pub(crate) conflate: bool,
+    pub(crate) min_interval: Option<Duration>,
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) control: Option<Control>,
 }
 
 impl Permit {
@@ -42,6 +47,33 @@ impl Permit {
     /// so what no hook grants nobody gets.
     pub fn topics(mut self, topics: impl Into<Topics>) -> Self {
         self.topics = topics.into();
+        self
+    }
+
+    /// Only the newest event of each topic that there is when the client is ready for more,
+    /// see [`Subscribe::conflate`](crate::Subscribe::conflate).
+    pub fn conflate(mut self) -> Self {
+        self.conflate = true;
+        self
+    }
+
+    /// At least this time between two lots of events, see
+    /// [`Subscribe::min_interval`](crate::Subscribe::min_interval).
+    pub fn min_interval(mut self, interval: Duration) -> Self {
+        self.min_interval = Some(interval);
+        self
+    }
+
+    /// Who this is to others, see [`Subscribe::name`](crate::Subscribe::name). The
+    /// [key](Self::key) is told to nobody.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Lets the topics be changed while the stream lives.
+    pub fn control(mut self, control: &Control) -> Self {
+        self.control = Some(control.clone());
         self
     }
 

@@ -16,7 +16,6 @@ pub(crate) fn gap(gap: &Gap) -> String {
 }
 
 /// Appends a text as a string (RFC 8259, 7).
-#[cfg(feature = "websocket")]
 pub(crate) fn string(json: &mut String, text: &str) {
     json.push('"');
     let mut rest = text;
@@ -38,7 +37,7 @@ pub(crate) fn string(json: &mut String, text: &str) {
     json.push('"');
 }
 
-#[cfg(all(test, feature = "websocket", feature = "json"))]
+#[cfg(all(test, feature = "json"))]
 mod tests {
     use proptest::prelude::*;
 

@@ -1,6 +1,6 @@
 //! The only room that writes a line break, a field name or the head of a frame.
 
-mod json;
+pub(crate) mod json;
 pub(crate) mod sse;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws;

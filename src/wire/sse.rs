@@ -163,6 +163,11 @@ pub(crate) fn preamble(retry: Option<Duration>, bookmark: Option<Position>) -> B
     block.into()
 }
 
+/// The position that a client goes on from: it keeps the id and dispatches nothing.
+pub(crate) fn bookmark(position: Position) -> Bytes {
+    format!("id: {position}\n\n").into()
+}
+
 /// The last bytes of a stream that is ended by us.
 pub(crate) fn farewell(retry: Duration) -> Bytes {
     let mut block = Vec::with_capacity(32);

@@ -45,15 +45,19 @@ pub(crate) fn event(
     let mut text = String::with_capacity(entry.data().len() + 128);
     match envelope {
         Envelope::Full => {
-            text += &format!("{{\"id\":\"{}\"", entry.id());
-            if let Some(prev) = prev {
-                text += &format!(",\"prev\":\"{prev}\"");
+            text.push('{');
+            if entry.is_in_order() {
+                text += &format!("\"id\":\"{}\",", entry.id());
+                if let Some(prev) = prev {
+                    text += &format!("\"prev\":\"{prev}\",");
+                }
             }
             if let Some(topic) = entry.topic() {
-                text += ",\"topic\":";
+                text += "\"topic\":";
                 json::string(&mut text, topic.as_str());
+                text.push(',');
             }
-            text += ",\"event\":";
+            text += "\"event\":";
             json::string(&mut text, entry.name());
             text += ",\"data\":";
         }
@@ -86,6 +90,14 @@ pub(crate) fn open(frames: &mut Vec<u8>, envelope: Envelope, at: Option<Position
         }
         (Envelope::Full, None) => frame(frames, "{\"event\":\"open\"}"),
         (Envelope::Data, _) => {}
+    }
+}
+
+/// Appends the position that a client goes on from, if the envelope tells any.
+pub(crate) fn bookmark(frames: &mut Vec<u8>, envelope: Envelope, at: Position) {
+    match envelope {
+        Envelope::Full => frame(frames, &format!("{{\"id\":\"{at}\"}}")),
+        Envelope::Data => {}
     }
 }
 

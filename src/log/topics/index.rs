@@ -23,11 +23,13 @@ use tokio::time::Instant;
 use super::crowd::Crowd;
 use super::forgotten::Forgotten;
 use super::policy::{Policies, Policy};
+use super::presence;
 use crate::entry::Entry;
+use crate::event::EventName;
 use crate::log::ring;
 use crate::position::{Epoch, Position};
 use crate::topic::{Pattern, Topic};
-use crate::wire::sse::Encoded;
+use crate::wire::sse::{self, Encoded};
 
 #[derive(Debug)]
 pub(super) struct Index {
@@ -251,16 +253,56 @@ impl Index {
     }
 
     /// Somebody reads a topic by name.
-    pub(super) fn read_topic(&mut self, name: &Topic) -> (TopicId, Arc<Crowd>) {
+    pub(super) fn read_topic(
+        &mut self,
+        name: &Topic,
+        who: Option<&str>,
+        now: Instant,
+        after: &mut After,
+    ) -> (TopicId, Arc<Crowd>) {
         let id = self.enter(name);
-        let crowd = match self.topics.get_mut(id.0) {
-            Some(state) => {
-                state.readers += 1;
-                Arc::clone(state.crowd.get_or_insert_with(Crowd::new))
-            }
-            None => Crowd::new(),
+        let Some(state) = self.topics.get_mut(id.0) else {
+            return (id, Crowd::new());
         };
+        state.readers += 1;
+        let readers = state.readers;
+        let crowd = Arc::clone(state.crowd.get_or_insert_with(Crowd::new));
+        self.announce(name, presence::JOIN, who, readers, now, after);
         (id, crowd)
+    }
+
+    /// Says who reads a topic, if that is said of it.
+    fn announce(
+        &mut self,
+        name: &Topic,
+        what: EventName,
+        who: Option<&str>,
+        readers: usize,
+        now: Instant,
+        after: &mut After,
+    ) {
+        if !self.closed
+            && let Some(topic) = self.policies.presence_of(name)
+        {
+            let event = sse::encode(&presence::event(what, who, readers));
+            self.append(&topic, event, now, after);
+        }
+    }
+
+    /// Which of these is to a topic by name.
+    pub(super) fn wants(&self, wants: &[Want], name: &Topic) -> Option<usize> {
+        let wanted = self.names.get(name)?;
+        wants
+            .iter()
+            .position(|want| matches!(want, Want::Topic { id, .. } if id == wanted))
+    }
+
+    /// Which of these is to a pattern.
+    pub(super) fn wants_all(&self, wants: &[Want], pattern: &Pattern) -> Option<usize> {
+        let wanted = self.patterns.get(pattern)?;
+        wants
+            .iter()
+            .position(|want| matches!(want, Want::Group { id, .. } if id == wanted))
     }
 
     /// Somebody reads by a pattern.
@@ -280,7 +322,13 @@ impl Index {
     }
 
     /// Somebody reads it no longer.
-    pub(super) fn leave(&mut self, want: &Want) {
+    pub(super) fn leave(
+        &mut self,
+        want: &Want,
+        who: Option<&str>,
+        now: Instant,
+        after: &mut After,
+    ) {
         match want {
             Want::Topic { id, .. } => {
                 if let Some(state) = self.topics.get_mut(id.0) {
@@ -288,6 +336,8 @@ impl Index {
                     if state.readers == 0 {
                         state.crowd = None;
                     }
+                    let (name, readers) = (state.name.clone(), state.readers);
+                    self.announce(&name, presence::LEAVE, who, readers, now, after);
                     self.forget_if_idle(*id);
                 }
             }
@@ -310,23 +360,26 @@ impl Index {
         }
     }
 
-    /// What comes next behind `told`, and its offset.
+    /// What comes next behind `told`, and its offset; of each topic its newest event alone
+    /// if `newest`.
     pub(super) fn next_of(
         &self,
         wants: &[Want],
         told: u64,
+        newest: bool,
         now: Option<Instant>,
     ) -> Option<(u64, Next)> {
         let nexts = wants.iter().filter_map(|want| match want {
-            Want::Topic { id, from } => self.next_in(*id, told, *from, now),
+            Want::Topic { id, from } => self.next_in(*id, told, *from, newest, now),
             Want::Group {
                 id,
                 from,
                 else_from,
                 lost,
             } => {
-                let next = self.next_in_group(*id, told, from, *else_from, now);
-                let lost = (*lost > told).then_some((*lost, Next::Lost { disconnects: false }));
+                let next = self.next_in_group(*id, told, from, *else_from, newest, now);
+                let lost =
+                    (!newest && *lost > told).then_some((*lost, Next::Lost { disconnects: false }));
                 [next, lost]
                     .into_iter()
                     .flatten()
@@ -375,10 +428,16 @@ impl Index {
         id: TopicId,
         told: u64,
         from: u64,
+        newest: bool,
         now: Option<Instant>,
     ) -> Option<(u64, Next)> {
         let state = self.topics.get(id.0)?;
         let expired = state.expired(now);
+        if newest {
+            let slot = state.slots.back().filter(|_| expired < state.slots.len())?;
+            let is_next = slot.offset() > told && slot.offset() >= from;
+            return is_next.then_some((slot.offset(), Next::Event(id)));
+        }
         if !state.policy.conflates {
             let mark = match expired.checked_sub(1).and_then(|at| state.slots.get(at)) {
                 Some(slot) => slot.offset(),
@@ -400,10 +459,11 @@ impl Index {
         told: u64,
         from: &[(TopicId, u64)],
         else_from: u64,
+        newest: bool,
         now: Option<Instant>,
     ) -> Option<(u64, Next)> {
         let group = self.groups.get(id.0)?;
-        let lost = (group.lost > told && group.lost >= else_from)
+        let lost = (!newest && group.lost > told && group.lost >= else_from)
             .then_some((group.lost, Next::Lost { disconnects: false }));
         let from_of = |topic: TopicId| {
             let special = from.iter().find(|(of, _)| *of == topic);
@@ -412,7 +472,7 @@ impl Index {
         let next = if from.is_empty() && told + 1 >= group.recent_from {
             let begins = group.recent.partition_point(|(offset, _)| *offset <= told);
             group.recent.range(begins..).find_map(|(offset, topic)| {
-                match self.next_in(*topic, offset - 1, else_from, now) {
+                match self.next_in(*topic, offset - 1, else_from, newest, now) {
                     Some((next, found)) if next == *offset => Some((next, found)),
                     _ => None,
                 }
@@ -420,7 +480,7 @@ impl Index {
         } else {
             let topics = group.topics.iter();
             topics
-                .filter_map(|topic| self.next_in(*topic, told, from_of(*topic), now))
+                .filter_map(|topic| self.next_in(*topic, told, from_of(*topic), newest, now))
                 .min_by_key(|(offset, _)| *offset)
         };
         [next, lost]

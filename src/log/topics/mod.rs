@@ -19,20 +19,25 @@
 //! A reader parks with each crowd that it is of. It is woken by the topics that it reads
 //! and by no others.
 
+mod control;
 mod crowd;
 mod forgotten;
 mod index;
 mod policy;
+mod presence;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
+pub use self::control::Control;
 pub(crate) use self::policy::Policies;
 pub use self::policy::Policy;
 
+use self::control::Change;
 use self::crowd::{Crowd, Run};
 use self::index::{After, Index, Next, Want};
 use super::signal::Gauge;
@@ -46,7 +51,7 @@ use crate::event::Event;
 use crate::gap::{Gap, GapReason};
 use crate::position::Position;
 use crate::subscription::Subscribe;
-use crate::topic::Topic;
+use crate::topic::{Topic, Topics};
 use crate::wire::sse::{self, Encoded};
 
 #[derive(Debug)]
@@ -65,9 +70,19 @@ pub(crate) struct Reader {
     told: u64,
     /// The newest offset when it came.
     joined: u64,
+    /// The offset that the client knows, by an event, a gap or a bookmark.
+    known: u64,
+    /// It has not yet come to the end of what there was when it came.
+    is_replaying: bool,
+    /// It wants the newest event of each topic alone.
+    conflates: bool,
+    /// What presence says of it.
+    name: Option<Arc<str>>,
     wants: Vec<Want>,
     /// Its place in the crowd of each of these.
     places: Vec<Place>,
+    /// Current values of topics that were added, whose place in the order is past.
+    added: VecDeque<Entry>,
 }
 
 #[derive(Debug)]
@@ -221,8 +236,10 @@ impl TopicLog {
             ),
         };
         let (mut wants, mut places) = (Vec::new(), Vec::new());
+        let mut after = After::default();
         for topic in &subscribe.topics.topics {
-            let (id, crowd) = index.read_topic(topic);
+            let (id, crowd) =
+                index.read_topic(topic, subscribe.name.as_deref(), now_or(now), &mut after);
             let from = begin.of(&index, id, now);
             wants.push(Want::Topic { id, from });
             places.push(Place::of(crowd));
@@ -255,12 +272,21 @@ impl TopicLog {
         };
         let gap = reason.map(|(reason, from)| Gap::new(reason, None, from, index.position(told)));
         drop(index);
+        wake(&after.woken);
         self.subscriptions.add();
         let reader = Reader {
             told,
             joined: newest,
+            known: match begin {
+                Begin::After(told) => told,
+                Begin::By(_) => 0,
+            },
+            is_replaying: true,
+            conflates: subscribe.conflate,
+            name: subscribe.name.clone(),
             wants,
             places,
+            added: VecDeque::new(),
         };
         (reader, gap)
     }
@@ -269,12 +295,105 @@ impl TopicLog {
         for place in &mut reader.places {
             drop(place.crowd.waiters.leave(&mut place.ticket));
         }
+        let (now, mut after) = (Instant::now(), After::default());
         let mut index = self.index.write();
         for want in reader.wants.drain(..) {
-            index.leave(&want);
+            index.leave(&want, reader.name.as_deref(), now, &mut after);
         }
         drop(index);
+        wake(&after.woken);
         self.subscriptions.sub();
+    }
+
+    /// Changes what a subscription is to.
+    pub(crate) fn change(&self, reader: &mut Reader, change: Change) {
+        match change {
+            Change::Add(topics) => self.add(reader, &topics),
+            Change::Remove(topics) => self.remove(reader, &topics),
+        }
+    }
+
+    fn add(&self, reader: &mut Reader, topics: &Topics) {
+        let (now, mut after) = (Instant::now(), After::default());
+        let mut index = self.index.write();
+        let next = index.next();
+        for topic in &topics.topics {
+            if reader.wants.len() >= Topics::MAX || index.wants(&reader.wants, topic).is_some() {
+                continue;
+            }
+            let (id, crowd) = index.read_topic(topic, reader.name.as_deref(), now, &mut after);
+            if index.conflates(id)
+                && let Some(current) = index.event(id, index.last(id, 1, Some(now)))
+                && current.id().offset() <= reader.told
+            {
+                reader.added.push_back(current.clone().out_of_order());
+            }
+            // What it holds of later events than the reader has been told is still to come.
+            let from = if index.conflates(id) { 0 } else { next };
+            reader.wants.push(Want::Topic { id, from });
+            reader.places.push(Place::of(crowd));
+        }
+        for pattern in &topics.patterns {
+            if reader.wants.len() >= Topics::MAX
+                || index.wants_all(&reader.wants, pattern).is_some()
+            {
+                continue;
+            }
+            let (id, crowd) = index.read_pattern(pattern);
+            for topic in index.topics_of(id) {
+                if index.conflates(*topic)
+                    && let Some(current) = index.event(*topic, index.last(*topic, 1, Some(now)))
+                {
+                    reader.added.push_back(current.clone().out_of_order());
+                }
+            }
+            reader.wants.push(Want::Group {
+                id,
+                from: Vec::new(),
+                else_from: next,
+                lost: 0,
+            });
+            reader.places.push(Place::of(crowd));
+        }
+        drop(index);
+        wake(&after.woken);
+    }
+
+    fn remove(&self, reader: &mut Reader, topics: &Topics) {
+        let (now, mut after) = (Instant::now(), After::default());
+        let mut index = self.index.write();
+        let of_topics = topics.topics.iter().map(Ok);
+        for gone in of_topics.chain(topics.patterns.iter().map(Err)) {
+            let at = match gone {
+                Ok(topic) => index.wants(&reader.wants, topic),
+                Err(pattern) => index.wants_all(&reader.wants, pattern),
+            };
+            let Some(at) = at else {
+                continue;
+            };
+            let want = reader.wants.swap_remove(at);
+            let mut place = reader.places.swap_remove(at);
+            drop(place.crowd.waiters.leave(&mut place.ticket));
+            index.leave(&want, reader.name.as_deref(), now, &mut after);
+        }
+        reader.added.retain(|entry| {
+            entry
+                .topic()
+                .is_some_and(|topic| !topics.topics.contains(topic))
+        });
+        drop(index);
+        wake(&after.woken);
+    }
+
+    /// The position that a client would go on from, if it does not know it yet: behind
+    /// what was replayed, and then, if `always`, whenever it is asked for.
+    pub(crate) fn bookmark(&self, reader: &mut Reader, always: bool) -> Option<Position> {
+        let is_replayed = std::mem::take(&mut reader.is_replaying);
+        if !(always || is_replayed) || reader.told <= reader.known {
+            return None;
+        }
+        reader.known = reader.told;
+        Some(self.position(reader))
     }
 
     /// The position up to which `reader` has everything.
@@ -285,7 +404,7 @@ impl TopicLog {
     /// Whether a reader has nothing to read now.
     pub(crate) fn is_at_end(&self, reader: &Reader) -> bool {
         let (index, now) = (self.index.read(), self.now());
-        index.next_of(&reader.wants, reader.told, now).is_none()
+        reader.next(&index, now).is_none()
     }
 
     /// The next event.
@@ -321,9 +440,12 @@ impl TopicLog {
         reader: &mut Reader,
         bytes: usize,
     ) -> Poll<Found<(Entry, Vec<Entry>)>> {
+        if let Some(current) = reader.added.pop_front() {
+            return Poll::Ready(Found::Events((current, Vec::new())));
+        }
         let now = self.now();
         let index = self.index.read();
-        let Some((offset, next)) = index.next_of(&reader.wants, reader.told, now) else {
+        let Some((offset, next)) = reader.next(&index, now) else {
             reader.told = index.next() - 1;
             if index.is_closed() {
                 return Poll::Ready(Found::End(End::Closed));
@@ -352,8 +474,7 @@ impl TopicLog {
         reader.tell(offset);
         let mut size = first.sse().len();
         while size < bytes
-            && let Some((offset, Next::Event(id))) =
-                index.next_of(&reader.wants, offset.max(reader.told), now)
+            && let Some((offset, Next::Event(id))) = reader.next(&index, now)
             && let Some(entry) = index.event(id, offset)
             && size + entry.sse().len() <= bytes
         {
@@ -372,8 +493,13 @@ impl TopicLog {
 }
 
 impl Reader {
+    fn next(&self, index: &Index, now: Option<Instant>) -> Option<(u64, Next)> {
+        index.next_of(&self.wants, self.told, self.conflates, now)
+    }
+
     fn tell(&mut self, offset: u64) {
         self.told = offset;
+        self.known = offset;
         if offset >= self.joined {
             // From here on no topic is a special one.
             for want in &mut self.wants {
@@ -396,7 +522,7 @@ impl Reader {
             GapReason::Evicted
         };
         self.tell(offset);
-        while let Some((offset, Next::Lost { .. })) = index.next_of(&self.wants, self.told, now) {
+        while let Some((offset, Next::Lost { .. })) = self.next(index, now) {
             self.tell(offset);
         }
         Gap::new(reason, None, Some(from), index.position(self.told))
@@ -479,6 +605,10 @@ fn join(first: &Entry, more: &[Entry]) -> Bytes {
     joined.into()
 }
 
+fn now_or(now: Option<Instant>) -> Instant {
+    now.unwrap_or_else(Instant::now)
+}
+
 fn wake(crowds: &[Arc<Crowd>]) {
     for crowd in crowds {
         crowd.waiters.wake_parked();
@@ -501,7 +631,11 @@ impl TopicLog {
         self.poll_events(cx, reader, PAGE).map(|found| match found {
             Found::Events((first, more)) => {
                 let (mut frames, mut prev) = (Vec::new(), prev);
-                let last = more.last().unwrap_or(&first).id();
+                let last = more.last().unwrap_or(&first);
+                let last = match (last.is_in_order(), prev) {
+                    (false, Some(prev)) => prev,
+                    _ => last.id(),
+                };
                 for entry in std::iter::once(&first).chain(&more) {
                     crate::wire::ws::event(&mut frames, envelope, entry, prev);
                     prev = Some(entry.id());

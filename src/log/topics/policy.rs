@@ -1,6 +1,7 @@
 //! What becomes of the events of a topic.
 
 use super::index::Retained;
+use super::presence;
 use crate::log::Retention;
 use crate::topic::{Pattern, Topic};
 
@@ -78,6 +79,8 @@ impl Default for Policy {
 pub(crate) struct Policies {
     pub(crate) rules: Vec<(Pattern, Policy)>,
     pub(crate) default: Policy,
+    /// Of which topics it is told who reads them.
+    pub(crate) presence: Vec<Pattern>,
 }
 
 impl Policies {
@@ -88,6 +91,17 @@ impl Policies {
             .iter()
             .find(|(pattern, _)| pattern.matches(topic));
         rule.map_or(self.default, |(_, policy)| *policy)
+    }
+
+    /// The topic in which it is told who reads this one, if it is.
+    pub(super) fn presence_of(&self, topic: &Topic) -> Option<Topic> {
+        let mut presence = self.presence.iter();
+        let is_told = presence.any(|pattern| pattern.matches(topic));
+        // Of who reads that, nothing is told, or there would be no end.
+        let is_presence = topic.as_str().starts_with("presence/");
+        (is_told && !is_presence)
+            .then(|| presence::topic_of(topic))
+            .flatten()
     }
 
     pub(super) fn have_age(&self) -> bool {

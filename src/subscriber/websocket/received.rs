@@ -5,12 +5,15 @@ use std::fmt;
 use bytes::Bytes;
 use tokio_websockets::Message;
 
+use crate::log::topics::Control;
+
 /// A message that a client has sent, see
 /// [`on_message`](crate::WebSocketSubscriber::on_message).
 pub struct Received<'a> {
     bytes: &'a [u8],
     text: Option<&'a str>,
     key: Option<&'a str>,
+    control: Option<&'a Control>,
     replies: Vec<Message>,
 }
 
@@ -18,7 +21,11 @@ impl<'a> Received<'a> {
     /// `None` if it should be a text and is none.
     ///
     /// What becomes a `str` is judged here, once, and not taken on trust.
-    pub(super) fn new(message: &'a Message, key: Option<&'a str>) -> Option<Self> {
+    pub(super) fn new(
+        message: &'a Message,
+        key: Option<&'a str>,
+        control: Option<&'a Control>,
+    ) -> Option<Self> {
         let bytes: &[u8] = message.as_payload();
         let text = match message.is_text() {
             true => Some(str::from_utf8(bytes).ok()?),
@@ -28,6 +35,7 @@ impl<'a> Received<'a> {
             bytes,
             text,
             key,
+            control,
             replies: Vec::new(),
         })
     }
@@ -52,6 +60,14 @@ impl<'a> Received<'a> {
     #[must_use]
     pub fn key(&self) -> Option<&'a str> {
         self.key
+    }
+
+    /// What the client is subscribed to can be changed with this, if its permit
+    /// [has one](crate::Permit::control). Whether it may have what it asks for is for the
+    /// listener to decide.
+    #[must_use]
+    pub fn control(&self) -> Option<&'a Control> {
+        self.control
     }
 
     /// Sends this text to this client alone, as it is, before the events that follow.

@@ -19,13 +19,14 @@ use super::Config;
 use super::io::{Io, Violation};
 use super::received::Received;
 use crate::log::End;
+use crate::log::topics::Control;
 use crate::position::Position;
 use crate::subscriber::access::Entered;
 use crate::subscriber::shutdown::Departure;
 use crate::subscriber::streams::Admitted;
 use crate::subscriber::timer::{Due, Timer};
 use crate::subscription::Subscription;
-use crate::wire::ws;
+use crate::wire::ws::{self, Envelope};
 
 /// How long the other side has to read a close, to answer it and to hang up.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -119,9 +120,12 @@ enum State {
 struct Open {
     subscription: Subscription,
     admitted: Admitted,
+    control: Option<Control>,
     stage: Stage,
     /// The position that was sent last.
     told: Option<Position>,
+    /// A ping was sent, and so a bookmark is due.
+    is_pinged: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,8 +180,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         self.state = State::Open(Box::new(Open {
             subscription: entered.subscription,
             admitted: entered.admitted,
+            control: entered.control,
             stage: Stage::Streaming,
             told,
+            is_pinged: false,
         }));
         self.departure = entered.departure;
     }
@@ -294,7 +300,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         if !message.is_text() && !message.is_binary() {
             return;
         }
-        let Some(mut received) = Received::new(message, open.admitted.key()) else {
+        let Some(mut received) = Received::new(message, open.admitted.key(), open.control.as_ref())
+        else {
             return self.refuse(code::NO_TEXT, "not UTF-8");
         };
         if let Some(on_message) = &self.config.on_message {
@@ -327,7 +334,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         let envelope = self.config.envelope;
         let Poll::Ready(frames) = open.subscription.poll_frames(cx, envelope, &mut open.told)
         else {
-            return Poll::Pending;
+            return match open.bookmark(envelope) {
+                Some(bookmark) => {
+                    self.socket.get_mut().send(bookmark);
+                    Poll::Ready(())
+                }
+                None => Poll::Pending,
+            };
         };
         match (frames, open.subscription.end()) {
             (Some(frames), _) => self.socket.get_mut().send(frames),
@@ -356,6 +369,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
             Poll::Ready(Due::KeepAlive) if self.is_pinged => Poll::Ready(Next::End),
             Poll::Ready(Due::KeepAlive) => {
                 self.is_pinged = true;
+                if let State::Open(open) = &mut self.state {
+                    open.is_pinged = true;
+                }
                 self.say(Message::ping(Bytes::new()));
                 Poll::Ready(Next::Go)
             }
@@ -448,6 +464,19 @@ impl Open {
                 self.stage = Stage::Leaving;
             }
         }
+    }
+
+    /// The position that the client does not know yet, as a message.
+    fn bookmark(&mut self, envelope: Envelope) -> Option<Bytes> {
+        let always = std::mem::take(&mut self.is_pinged);
+        let position = self.subscription.next_bookmark(always)?;
+        let mut frames = Vec::new();
+        ws::bookmark(&mut frames, envelope, position);
+        if frames.is_empty() {
+            return None;
+        }
+        self.told = Some(position);
+        Some(frames.into())
     }
 
     fn drain(&mut self) {

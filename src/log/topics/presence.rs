@@ -1,0 +1,25 @@
+//! Who reads a topic, told as events of another one.
+
+use crate::event::{Event, EventName};
+use crate::topic::Topic;
+use crate::wire::json;
+
+pub(super) const JOIN: EventName = EventName::from_static("join");
+pub(super) const LEAVE: EventName = EventName::from_static("leave");
+
+/// `presence/` and the name of the topic, if that is short enough to be one.
+pub(super) fn topic_of(topic: &Topic) -> Option<Topic> {
+    Topic::new(format!("presence/{topic}")).ok()
+}
+
+/// Somebody has come or gone, after which there are so many.
+pub(super) fn event(what: EventName, who: Option<&str>, readers: usize) -> Event {
+    let mut data = String::from("{");
+    if let Some(who) = who {
+        data += "\"name\":";
+        json::string(&mut data, who);
+        data.push(',');
+    }
+    data += &format!("\"count\":{readers}}}");
+    Event::of_json(data).name(what)
+}
