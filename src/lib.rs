@@ -49,6 +49,7 @@
 //! |---|---|
 //! | [event](Event) | what is submitted: data, perhaps a name and a reconnection time |
 //! | [store](Store) | where it is submitted and subscribed to: a log and a policy |
+//! | [topic](Topic) | what an event is about, where one store is for many things: a [`Hub`] |
 //! | log | the retained events in one order |
 //! | [position](Position) | an event's place: the log's epoch and an offset. Printed, it is the SSE `id` |
 //! | [retention](Retention) | what a log keeps, by count, bytes and age |
@@ -66,7 +67,26 @@
 //! | who is slow | is told its gap, is disconnected, or is waited for ([`Overflow`]) | skips to the latest |
 //! | memory | the [`Retention`] | one event |
 //!
-//! Both end well: [`close`](QueueStore::close) a store, or [begin](Shutdown::begin)
+//! A [`Hub`] has many topics of either kind in one order: one connection can be to any of
+//! them, and a plain browser `EventSource` resumes them all from its one id.
+//!
+//! ```
+//! use tornadose::{Event, EventSource, Hub, Permit, Policy, Refusal, Topic, Topics};
+//!
+//! let hub = Hub::builder().policy("price/#".parse()?, Policy::latest()).build();
+//!
+//! // GET /events?topic=rooms/7&topic=price/oil
+//! let events = EventSource::new(hub.clone()).permit(|request| {
+//!     let topics: Result<Topics, _> = request.queries("topic").map(Topic::new).collect();
+//!     Ok(Permit::new().topics(topics.map_err(|_| Refusal::NOT_FOUND)?))
+//! });
+//!
+//! hub.submit(Event::new("hello").topic("rooms/7".parse()?))?;
+//! # let _ = events;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! All end well: [`close`](QueueStore::close) a store, or [begin](Shutdown::begin)
 //! a [`Shutdown`], and every stream sends what it still has, says when to come
 //! back, and ends: all at once or [a batch at a time](Shutdown::paced).
 //!
@@ -107,6 +127,8 @@
 //!   event at most once.
 //! - **No silent loss.** Between two events that a lossless store delivers there is
 //!   no other one, or there is a gap. There is no gap where nothing is missing.
+//! - **Nothing unasked.** A stream of a hub has the topics that the hook granted and no
+//!   others, live, in what is replayed and in what is told of losses.
 //! - **Nothing unpermitted.** What the hook refuses registers nothing; what has expired
 //!   or is revoked sends nothing more.
 //! - **Bounded.** A store's memory is its retention, however many subscribers there
@@ -172,7 +194,8 @@ pub use crate::entry::Entry;
 #[cfg(feature = "json")]
 pub use crate::error::JsonError;
 pub use crate::error::{
-    InvalidName, InvalidOrigin, InvalidPosition, InvalidTopic, InvalidUtf8, SubmitError,
+    InvalidName, InvalidOrigin, InvalidPosition, InvalidTopic, InvalidUtf8, SubmitAllError,
+    SubmitError,
 };
 pub use crate::event::{Event, EventName};
 pub use crate::gap::{Gap, GapReason};

@@ -6,10 +6,11 @@ use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use tornadose::{
-    Awaited, Cors, DataStore, DataStoreBuilder, Delivery, End, Entry, Event, EventBody, EventName,
-    EventSource, Gap, GapReason, Head, InvalidName, InvalidOrigin, InvalidPosition, InvalidUtf8,
-    LastEventId, Now, OnGap, Overflow, Overload, Permit, Position, QueueStore, QueueStoreBuilder,
-    Refusal, Retention, Shutdown, Start, Store, SubmitError, Submitted, Subscribe, Subscription,
+    Awaited, Control, Cors, DataStore, DataStoreBuilder, Delivery, End, Entry, Event, EventBody,
+    EventName, EventSource, Gap, GapReason, Head, Hub, HubBuilder, InvalidName, InvalidOrigin,
+    InvalidPosition, InvalidTopic, InvalidUtf8, LastEventId, Now, OnGap, Overflow, Overload,
+    Pattern, Permit, Policy, Position, QueueStore, QueueStoreBuilder, Refusal, Retention, Shutdown,
+    Start, Store, SubmitAllError, SubmitError, Submitted, Subscribe, Subscription, Topic, Topics,
 };
 
 trait Otherwise {
@@ -92,7 +93,16 @@ fn every_type_is_what_it_says() {
         SubmitError:       YES  YES  YES   YES,
         Submitted:         YES  YES  YES   NO,
         Subscribe:         YES  YES  YES   YES,
-        Subscription:      YES  YES  YES   YES,
+        Subscription:      YES  YES  YES   NO,
+        Control:           YES  YES  YES   YES,
+        Hub:               YES  YES  YES   YES,
+        HubBuilder:        YES  YES  YES   YES,
+        InvalidTopic:      YES  YES  YES   YES,
+        Pattern:           YES  YES  YES   YES,
+        Policy:            YES  YES  YES   YES,
+        SubmitAllError:    YES  YES  YES   YES,
+        Topic:             YES  YES  YES   YES,
+        Topics:            YES  YES  YES   YES,
     }
     #[cfg(feature = "websocket")]
     {
@@ -147,6 +157,8 @@ fn every_error_fits_wherever_errors_are_carried() {
     is_error::<InvalidOrigin>();
     is_error::<InvalidPosition>();
     is_error::<InvalidUtf8>();
+    is_error::<InvalidTopic>();
+    is_error::<SubmitAllError>();
     is_error::<SubmitError>();
     #[cfg(feature = "json")]
     is_error::<tornadose::JsonError>();
