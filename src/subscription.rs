@@ -412,10 +412,9 @@ impl Subscription {
         }
         if let Some((control, ticket)) = &mut self.control
             && let Source::Topics { log, reader, .. } = &mut self.source
+            && let Some(change) = control.take(ticket, cx.waker())
         {
-            for change in control.take(ticket, cx.waker()) {
-                log.change(reader, change);
-            }
+            log.change(reader, &change);
         }
         if let Some(throttle) = &mut self.throttle
             && self.until.is_none()

@@ -184,6 +184,18 @@ impl Topics {
         self
     }
 
+    pub(crate) fn add_all(&mut self, others: Self) {
+        let mut all = std::mem::take(self);
+        all = others.topics.into_iter().fold(all, Self::topic);
+        *self = others.patterns.into_iter().fold(all, Self::pattern);
+    }
+
+    pub(crate) fn remove_all(&mut self, others: &Self) {
+        self.topics.retain(|topic| !others.topics.contains(topic));
+        self.patterns
+            .retain(|pattern| !others.patterns.contains(pattern));
+    }
+
     /// How many topics and patterns there are.
     #[must_use]
     pub fn len(&self) -> usize {

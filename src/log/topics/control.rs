@@ -43,14 +43,15 @@ pub struct Control {
 }
 
 struct Shared {
-    changes: Mutex<Vec<Change>>,
+    change: Mutex<Change>,
     waiters: Waiters<1>,
 }
 
-#[derive(Debug)]
-pub(crate) enum Change {
-    Add(Topics),
-    Remove(Topics),
+/// What has been asked for since it was last noticed; no topic stands in both.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    pub(crate) add: Topics,
+    pub(crate) remove: Topics,
 }
 
 impl Control {
@@ -59,7 +60,7 @@ impl Control {
     pub fn new() -> Self {
         Self {
             shared: Arc::new(Shared {
-                changes: Mutex::new(Vec::new()),
+                change: Mutex::new(Change::default()),
                 waiters: Waiters::new(),
             }),
         }
@@ -68,23 +69,32 @@ impl Control {
     /// Adds topics. Those that are there already stay as they are, and those beyond
     /// [`Topics::MAX`] are left out.
     pub fn add(&self, topics: impl Into<Topics>) {
-        self.change(Change::Add(topics.into()));
+        let topics = topics.into();
+        let mut change = self.shared.change.lock();
+        change.remove.remove_all(&topics);
+        change.add.add_all(topics);
+        drop(change);
+        self.shared.waiters.wake_all();
     }
 
     /// Removes topics and patterns, by the text by which they were added.
     pub fn remove(&self, topics: impl Into<Topics>) {
-        self.change(Change::Remove(topics.into()));
-    }
-
-    fn change(&self, change: Change) {
-        self.shared.changes.lock().push(change);
+        let topics = topics.into();
+        let mut change = self.shared.change.lock();
+        change.add.remove_all(&topics);
+        change.remove.add_all(topics);
+        drop(change);
         self.shared.waiters.wake_all();
     }
 
     /// Parks first and looks then, so that no change goes unnoticed.
-    pub(crate) fn take(&self, ticket: &mut Ticket, waker: &Waker) -> Vec<Change> {
+    pub(crate) fn take(&self, ticket: &mut Ticket, waker: &Waker) -> Option<Change> {
         drop(self.shared.waiters.park(ticket, waker));
-        std::mem::take(&mut *self.shared.changes.lock())
+        let mut change = self.shared.change.lock();
+        if change.add.is_empty() && change.remove.is_empty() {
+            return None;
+        }
+        Some(std::mem::take(&mut *change))
     }
 
     pub(crate) fn leave(&self, ticket: &mut Ticket) {

@@ -176,11 +176,6 @@ impl Index {
         self.names.len()
     }
 
-    /// The policy of a topic, whether there is such a one or not.
-    pub(super) fn policy(&self, name: &Topic) -> Policy {
-        self.policies.of(name)
-    }
-
     pub(super) fn readers(&self, name: &Topic) -> usize {
         let state = self.names.get(name).and_then(|id| self.topics.get(id.0));
         state.map_or(0, |state| {

@@ -59,6 +59,9 @@ pub(crate) struct TopicLog {
     index: RwLock<Index>,
     subscriptions: Gauge,
     max_event_bytes: usize,
+    policies: Policies,
+    /// What fits into every topic.
+    least_bytes: usize,
     /// Whether a reader has to know the time.
     have_age: bool,
 }
@@ -105,7 +108,9 @@ impl TopicLog {
     pub(crate) fn new(policies: Policies, max_event_bytes: usize) -> Self {
         Self {
             have_age: policies.have_age(),
-            index: RwLock::new(Index::new(policies)),
+            least_bytes: policies.least_bytes(),
+            index: RwLock::new(Index::new(policies.clone())),
+            policies,
             subscriptions: Gauge::new(),
             max_event_bytes,
         }
@@ -170,10 +175,12 @@ impl TopicLog {
             return Err(too_large(size, limit));
         }
         let encoded = sse::encode(event);
-        let limit = self.index.read().policy(topic).retained().bytes;
         let size = ring::weight(&encoded);
-        if size > limit {
-            return Err(too_large(size, limit));
+        if size > self.least_bytes {
+            let limit = self.policies.of(topic).retained().bytes;
+            if size > limit {
+                return Err(too_large(size, limit));
+            }
         }
         Ok((topic.clone(), encoded))
     }
@@ -270,6 +277,9 @@ impl TopicLog {
             Begin::After(told) => told,
             Begin::By(_) => first(&wants).map_or(newest, |first| first.min(newest + 1) - 1),
         };
+        let is_at_end = index
+            .next_of(&wants, told, subscribe.conflate, now)
+            .is_none();
         let gap = reason.map(|(reason, from)| Gap::new(reason, None, from, index.position(told)));
         drop(index);
         wake(&after.woken);
@@ -277,11 +287,12 @@ impl TopicLog {
         let reader = Reader {
             told,
             joined: newest,
+            // Who brings an id knows it; who is at the end is told where it begins.
             known: match begin {
-                Begin::After(told) => told,
-                Begin::By(_) => 0,
+                Begin::By(_) if !is_at_end => 0,
+                Begin::By(_) | Begin::After(_) => told,
             },
-            is_replaying: true,
+            is_replaying: !is_at_end,
             conflates: subscribe.conflate,
             name: subscribe.name.clone(),
             wants,
@@ -306,11 +317,9 @@ impl TopicLog {
     }
 
     /// Changes what a subscription is to.
-    pub(crate) fn change(&self, reader: &mut Reader, change: Change) {
-        match change {
-            Change::Add(topics) => self.add(reader, &topics),
-            Change::Remove(topics) => self.remove(reader, &topics),
-        }
+    pub(crate) fn change(&self, reader: &mut Reader, change: &Change) {
+        self.remove(reader, &change.remove);
+        self.add(reader, &change.add);
     }
 
     fn add(&self, reader: &mut Reader, topics: &Topics) {
@@ -446,7 +455,8 @@ impl TopicLog {
         let now = self.now();
         let index = self.index.read();
         let Some((offset, next)) = reader.next(&index, now) else {
-            reader.told = index.next() - 1;
+            // What it knows is another matter: nobody has told it yet.
+            reader.reach(index.next() - 1);
             if index.is_closed() {
                 return Poll::Ready(Found::End(End::Closed));
             }
@@ -498,8 +508,12 @@ impl Reader {
     }
 
     fn tell(&mut self, offset: u64) {
-        self.told = offset;
         self.known = offset;
+        self.reach(offset);
+    }
+
+    fn reach(&mut self, offset: u64) {
+        self.told = offset;
         if offset >= self.joined {
             // From here on no topic is a special one.
             for want in &mut self.wants {

@@ -105,8 +105,17 @@ impl Policies {
     }
 
     pub(super) fn have_age(&self) -> bool {
-        let policies = self.rules.iter().map(|(_, policy)| policy);
-        let mut policies = policies.chain([&self.default]);
-        policies.any(|policy| policy.retention.age.is_some())
+        self.all().any(|policy| policy.retention.age.is_some())
+    }
+
+    /// What the topics of the smallest policy hold, in bytes.
+    pub(super) fn least_bytes(&self) -> usize {
+        let bytes = self.all().map(|policy| policy.retention.bytes);
+        bytes.min().unwrap_or_default()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Policy> {
+        let rules = self.rules.iter().map(|(_, policy)| policy);
+        rules.chain([&self.default])
     }
 }
