@@ -311,7 +311,7 @@ impl Subscription {
                 log,
                 reader,
                 gap: None,
-            } if log.is_at_end(reader) => Some(log.position(reader)),
+            } => Some(log.position(reader)),
             _ => None,
         }
     }

@@ -14,7 +14,9 @@
 //! A topic that holds nothing and that nobody reads is forgotten; its mark is not
 //! ([`Forgotten`]).
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,14 +107,27 @@ pub(super) enum Want {
     },
     Group {
         id: GroupId,
-        /// For topics in which it is to have older events than those after its offset,
-        /// or fewer.
-        from: Vec<(TopicId, u64)>,
-        /// For all others.
-        else_from: u64,
+        /// The offset of the first event that it is to have, of any topic that there was
+        /// not when it came.
+        from: u64,
         /// The highest mark of the topics that were forgotten before it came.
         lost: u64,
+        /// What it is behind with. Boxed, because hardly anybody is.
+        merge: Option<Box<Merge>>,
+        /// The offset up to which it is behind with nothing.
+        merged: u64,
     },
+}
+
+/// The events of many topics in one order, for who is further behind than their group
+/// remembers: of each topic the next one, the least of them first.
+#[derive(Debug)]
+pub(super) struct Merge {
+    heads: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Where its group remembers.
+    until: u64,
+    /// Of topics in which not everything is to be had, the offset of the first.
+    from: HashMap<usize, u64>,
 }
 
 /// What comes next.
@@ -124,6 +139,16 @@ pub(super) enum Next {
     Lost {
         disconnects: bool,
     },
+}
+
+const LOST: Next = Next::Lost { disconnects: false };
+
+/// How a reader looks at topics.
+#[derive(Clone, Copy, Debug)]
+struct View {
+    told: u64,
+    newest: bool,
+    now: Option<Instant>,
 }
 
 /// What an append leaves to be done after the lock.
@@ -359,22 +384,23 @@ impl Index {
     /// if `newest`.
     pub(super) fn next_of(
         &self,
-        wants: &[Want],
+        wants: &mut [Want],
         told: u64,
         newest: bool,
         now: Option<Instant>,
     ) -> Option<(u64, Next)> {
-        let nexts = wants.iter().filter_map(|want| match want {
-            Want::Topic { id, from } => self.next_in(*id, told, *from, newest, now),
+        let view = View { told, newest, now };
+        let nexts = wants.iter_mut().filter_map(|want| match want {
+            Want::Topic { id, from } => self.next_in(*id, view, *from),
             Want::Group {
                 id,
                 from,
-                else_from,
                 lost,
+                merge,
+                merged,
             } => {
-                let next = self.next_in_group(*id, told, from, *else_from, newest, now);
-                let lost =
-                    (!newest && *lost > told).then_some((*lost, Next::Lost { disconnects: false }));
+                let next = self.next_in_group(*id, view, *from, merge, merged);
+                let lost = (!newest && *lost > told).then_some((*lost, LOST));
                 [next, lost]
                     .into_iter()
                     .flatten()
@@ -418,14 +444,8 @@ impl Index {
         self.forgotten.marks(pattern)
     }
 
-    fn next_in(
-        &self,
-        id: TopicId,
-        told: u64,
-        from: u64,
-        newest: bool,
-        now: Option<Instant>,
-    ) -> Option<(u64, Next)> {
+    fn next_in(&self, id: TopicId, view: View, from: u64) -> Option<(u64, Next)> {
+        let View { told, newest, now } = view;
         let state = self.topics.get(id.0)?;
         let expired = state.expired(now);
         if newest {
@@ -451,37 +471,97 @@ impl Index {
     fn next_in_group(
         &self,
         id: GroupId,
-        told: u64,
-        from: &[(TopicId, u64)],
-        else_from: u64,
-        newest: bool,
-        now: Option<Instant>,
+        view: View,
+        from: u64,
+        merge: &mut Option<Box<Merge>>,
+        merged: &mut u64,
     ) -> Option<(u64, Next)> {
         let group = self.groups.get(id.0)?;
-        let lost = (!newest && group.lost > told && group.lost >= else_from)
-            .then_some((group.lost, Next::Lost { disconnects: false }));
-        let from_of = |topic: TopicId| {
-            let special = from.iter().find(|(of, _)| *of == topic);
-            special.map_or(else_from, |(_, from)| *from)
-        };
-        let next = if from.is_empty() && told + 1 >= group.recent_from {
-            let begins = group.recent.partition_point(|(offset, _)| *offset <= told);
-            group.recent.range(begins..).find_map(|(offset, topic)| {
-                match self.next_in(*topic, offset - 1, else_from, newest, now) {
-                    Some((next, found)) if next == *offset => Some((next, found)),
-                    _ => None,
+        let is_lost = !view.newest && group.lost > view.told && group.lost >= from;
+        let lost = is_lost.then_some((group.lost, LOST));
+        let next = loop {
+            if let Some(behind) = merge {
+                if let Some(next) = self.next_in_merge(behind, view, from) {
+                    break Some(next);
                 }
-            })
-        } else {
-            let topics = group.topics.iter();
-            topics
-                .filter_map(|topic| self.next_in(*topic, told, from_of(*topic), newest, now))
-                .min_by_key(|(offset, _)| *offset)
+                *merged = behind.until;
+                *merge = None;
+            }
+            let told = view.told.max(*merged);
+            if told + 1 >= group.recent_from {
+                break self.next_in_recent(group, View { told, ..view }, from);
+            }
+            *merge = Some(self.merge(group, View { told, ..view }, from, HashMap::new()));
         };
         [next, lost]
             .into_iter()
             .flatten()
             .min_by_key(|(offset, _)| *offset)
+    }
+
+    fn next_in_recent(&self, group: &Group, view: View, from: u64) -> Option<(u64, Next)> {
+        let begins = group
+            .recent
+            .partition_point(|(offset, _)| *offset <= view.told);
+        group.recent.range(begins..).find_map(|(offset, topic)| {
+            let told = offset - 1;
+            // Where something else of the topic comes next, this is gone.
+            self.next_in(*topic, View { told, ..view }, from)
+                .filter(|(next, _)| next == offset)
+        })
+    }
+
+    /// Heads that are no longer what comes next of their topic are put right when they are
+    /// met.
+    fn next_in_merge(&self, merge: &mut Merge, view: View, from: u64) -> Option<(u64, Next)> {
+        while let Some(mut head) = merge.heads.peek_mut() {
+            let Reverse((offset, topic)) = *head;
+            let from = merge.from.get(&topic).copied().unwrap_or(from);
+            match self.next_in(TopicId(topic), view, from) {
+                Some((next, found)) if next == offset => return Some((next, found)),
+                Some((next, _)) if next <= merge.until => *head = Reverse((next, topic)),
+                _ => drop(PeekMut::pop(head)),
+            }
+        }
+        None
+    }
+
+    fn merge(
+        &self,
+        group: &Group,
+        view: View,
+        from: u64,
+        special: HashMap<usize, u64>,
+    ) -> Box<Merge> {
+        let until = self.next - 1;
+        let heads = group.topics.iter().filter_map(|topic| {
+            let from = special.get(&topic.0).copied().unwrap_or(from);
+            let (next, _) = self.next_in(*topic, view, from)?;
+            (next <= until).then_some(Reverse((next, topic.0)))
+        });
+        Box::new(Merge {
+            heads: heads.collect(),
+            until,
+            from: special,
+        })
+    }
+
+    /// What a reader is behind with that begins with these offsets in the topics that
+    /// there are, and the least of them.
+    pub(super) fn behind(
+        &self,
+        id: GroupId,
+        newest: bool,
+        now: Option<Instant>,
+        from_of: impl Fn(TopicId) -> u64,
+    ) -> Option<(Box<Merge>, u64)> {
+        let group = self.groups.get(id.0)?;
+        let from = group.topics.iter().map(|topic| (topic.0, from_of(*topic)));
+        let from: HashMap<_, _> = from.filter(|(_, from)| *from < self.next).collect();
+        let first = from.values().copied().min()?;
+        let told = 0;
+        let merge = self.merge(group, View { told, newest, now }, self.next, from);
+        Some((merge, first))
     }
 
     /// The place of a topic, which is made if there is none.

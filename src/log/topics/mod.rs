@@ -244,41 +244,43 @@ impl TopicLog {
         };
         let (mut wants, mut places) = (Vec::new(), Vec::new());
         let mut after = After::default();
+        // The least offset that is wanted.
+        let mut first = newest + 1;
         for topic in &subscribe.topics.topics {
             let (id, crowd) =
                 index.read_topic(topic, subscribe.name.as_deref(), now_or(now), &mut after);
             let from = begin.of(&index, id, now);
+            first = first.min(from);
             wants.push(Want::Topic { id, from });
             places.push(Place::of(crowd));
         }
         for pattern in &subscribe.topics.patterns {
             let (id, crowd) = index.read_pattern(pattern);
-            wants.push(match begin {
-                Begin::After(_) => Want::Group {
-                    id,
-                    from: Vec::new(),
-                    else_from: 0,
-                    lost: index.forgotten(pattern),
-                },
+            let (from, lost, behind) = match begin {
+                Begin::After(_) => (0, index.forgotten(pattern), None),
                 Begin::By(_) => {
-                    let topics = index.topics_of(id).iter();
-                    let from = topics.map(|topic| (*topic, begin.of(&index, *topic, now)));
-                    Want::Group {
-                        id,
-                        from: from.filter(|(_, from)| *from <= newest).collect(),
-                        else_from: newest + 1,
-                        lost: 0,
-                    }
+                    let from_of = |topic| begin.of(&index, topic, now);
+                    let behind = index.behind(id, subscribe.conflate, now, from_of);
+                    (newest + 1, 0, behind)
                 }
+            };
+            let (merge, begins) = behind.unzip();
+            first = begins.map_or(first, |begins| first.min(begins));
+            wants.push(Want::Group {
+                id,
+                from,
+                lost,
+                merge,
+                merged: 0,
             });
             places.push(Place::of(crowd));
         }
         let told = match begin {
             Begin::After(told) => told,
-            Begin::By(_) => first(&wants).map_or(newest, |first| first.min(newest + 1) - 1),
+            Begin::By(_) => first - 1,
         };
         let is_at_end = index
-            .next_of(&wants, told, subscribe.conflate, now)
+            .next_of(&mut wants, told, subscribe.conflate, now)
             .is_none();
         let gap = reason.map(|(reason, from)| Gap::new(reason, None, from, index.position(told)));
         drop(index);
@@ -287,11 +289,8 @@ impl TopicLog {
         let reader = Reader {
             told,
             joined: newest,
-            // Who brings an id knows it; who is at the end is told where it begins.
-            known: match begin {
-                Begin::By(_) if !is_at_end => 0,
-                Begin::By(_) | Begin::After(_) => told,
-            },
+            // Who brings no id is told where it begins.
+            known: told,
             is_replaying: !is_at_end,
             conflates: subscribe.conflate,
             name: subscribe.name.clone(),
@@ -358,9 +357,10 @@ impl TopicLog {
             }
             reader.wants.push(Want::Group {
                 id,
-                from: Vec::new(),
-                else_from: next,
+                from: next,
                 lost: 0,
+                merge: None,
+                merged: next - 1,
             });
             reader.places.push(Place::of(crowd));
         }
@@ -410,12 +410,6 @@ impl TopicLog {
         self.index.read().position(reader.told)
     }
 
-    /// Whether a reader has nothing to read now.
-    pub(crate) fn is_at_end(&self, reader: &Reader) -> bool {
-        let (index, now) = (self.index.read(), self.now());
-        reader.next(&index, now).is_none()
-    }
-
     /// The next event.
     pub(crate) fn poll_event(
         &self,
@@ -456,7 +450,7 @@ impl TopicLog {
         let index = self.index.read();
         let Some((offset, next)) = reader.next(&index, now) else {
             // What it knows is another matter: nobody has told it yet.
-            reader.reach(index.next() - 1);
+            reader.told = index.next() - 1;
             if index.is_closed() {
                 return Poll::Ready(Found::End(End::Closed));
             }
@@ -503,27 +497,13 @@ impl TopicLog {
 }
 
 impl Reader {
-    fn next(&self, index: &Index, now: Option<Instant>) -> Option<(u64, Next)> {
-        index.next_of(&self.wants, self.told, self.conflates, now)
+    fn next(&mut self, index: &Index, now: Option<Instant>) -> Option<(u64, Next)> {
+        index.next_of(&mut self.wants, self.told, self.conflates, now)
     }
 
     fn tell(&mut self, offset: u64) {
         self.known = offset;
-        self.reach(offset);
-    }
-
-    fn reach(&mut self, offset: u64) {
         self.told = offset;
-        if offset >= self.joined {
-            // From here on no topic is a special one.
-            for want in &mut self.wants {
-                if let Want::Group { from, .. } = want
-                    && !from.is_empty()
-                {
-                    *from = Vec::new();
-                }
-            }
-        }
     }
 
     /// Tells of the mark at `offset`, together with those between which and it there is
@@ -595,20 +575,6 @@ impl Begin {
             Self::By(Start::Last(last)) => index.last(topic, last, now),
         }
     }
-}
-
-/// The least offset that is wanted.
-fn first(wants: &[Want]) -> Option<u64> {
-    let first = |want: &Want| match want {
-        Want::Topic { from, .. } => *from,
-        Want::Group {
-            from, else_from, ..
-        } => {
-            let from = from.iter().map(|(_, from)| *from);
-            from.min().unwrap_or(*else_from)
-        }
-    };
-    wants.iter().map(first).min()
 }
 
 fn join(first: &Entry, more: &[Entry]) -> Bytes {
