@@ -50,7 +50,14 @@ fn now(subscription: &mut Subscription) -> Vec<String> {
                 let from = gap
                     .from
                     .map_or("?".to_owned(), |from| from.offset().to_string());
-                all.push(format!("{} {from}..{}", gap.reason, gap.resume.offset()));
+                let missed = gap
+                    .missed
+                    .map_or(String::new(), |missed| format!(" ({missed})"));
+                all.push(format!(
+                    "{} {from}..{}{missed}",
+                    gap.reason,
+                    gap.resume.offset()
+                ));
             }
             std::task::Poll::Ready(Some(_)) => unreachable!(),
             std::task::Poll::Ready(None) => all.push("end".to_owned()),
@@ -160,7 +167,7 @@ fn who_is_slow_is_told_or_sent_away() {
         submit(&hub, "strict", &format!("s{n}"));
     }
     submit(&hub, "b", "b");
-    assert_eq!(now(&mut slow), ["slow 0..3", "a3", "a4", "b"]);
+    assert_eq!(now(&mut slow), ["slow 0..3 (2)", "a3", "a4", "b"]);
     assert_eq!(now(&mut gone), ["end"]);
     assert_eq!(gone.end(), Some(End::Slow));
 }

@@ -23,7 +23,9 @@ use crate::topic::{Pattern, Topic};
 ///   a queue with its own retention. Both kinds mix on one connection.
 /// - Who submits wakes who reads that topic, and nobody else.
 /// - What a slow or returning reader has lost it is told as a [`Gap`](crate::Gap), where
-///   the last of the lost events of a topic stood. How many they were is not known.
+///   the last of the lost events of a topic stood. How many they were is known where it
+///   reads the topic by name and was there when they were submitted, or came back before
+///   they were let go of.
 ///
 /// ```
 /// use tornadose::{Event, Hub, Policy, Start, Subscribe, Topic, Topics};

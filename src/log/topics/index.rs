@@ -65,6 +65,8 @@ struct State {
     bytes: usize,
     /// The offset of the last event that it let go of; 0 if of none.
     evicted: u64,
+    /// How many it let go of, since it was made.
+    gone: u64,
     /// Who reads it by name, and how many.
     crowd: Option<Arc<Crowd>>,
     readers: usize,
@@ -104,6 +106,8 @@ pub(super) enum Want {
         id: TopicId,
         /// The offset of the first event that it is to have.
         from: u64,
+        /// How many events of the topic stand before what it gets next, if that is known.
+        seen: Option<u64>,
     },
     Group {
         id: GroupId,
@@ -137,11 +141,16 @@ pub(super) enum Next {
     /// Everything of the topic up to here is gone. `disconnects` is what becomes of who
     /// is too slow.
     Lost {
+        topic: Option<TopicId>,
         disconnects: bool,
     },
 }
 
-const LOST: Next = Next::Lost { disconnects: false };
+/// Of a topic that is gone, too.
+const LOST: Next = Next::Lost {
+    topic: None,
+    disconnects: false,
+};
 
 /// How a reader looks at topics.
 #[derive(Clone, Copy, Debug)]
@@ -391,7 +400,7 @@ impl Index {
     ) -> Option<(u64, Next)> {
         let view = View { told, newest, now };
         let nexts = wants.iter_mut().filter_map(|want| match want {
-            Want::Topic { id, from } => self.next_in(*id, view, *from),
+            Want::Topic { id, from, .. } => self.next_in(*id, view, *from),
             Want::Group {
                 id,
                 from,
@@ -408,6 +417,19 @@ impl Index {
             }
         });
         nexts.min_by_key(|(offset, _)| *offset)
+    }
+
+    /// How many events of a topic stand up to an offset, if that can be told of what it
+    /// holds.
+    pub(super) fn number(&self, id: TopicId, offset: u64) -> Option<u64> {
+        let state = self.topics.get(id.0)?;
+        (state.evicted <= offset).then(|| state.gone + state.behind(offset) as u64)
+    }
+
+    /// How many events of a topic nobody can have any more.
+    pub(super) fn gone(&self, id: TopicId, now: Option<Instant>) -> Option<u64> {
+        let state = self.topics.get(id.0)?;
+        Some(state.gone + state.expired(now) as u64)
     }
 
     /// The event of this offset in this topic.
@@ -460,7 +482,8 @@ impl Index {
             };
             if mark > told && mark >= from {
                 let disconnects = state.policy.disconnects;
-                return Some((mark, Next::Lost { disconnects }));
+                let topic = Some(id);
+                return Some((mark, Next::Lost { topic, disconnects }));
             }
         }
         let after = told.max(from.saturating_sub(1));
@@ -577,6 +600,7 @@ impl Index {
             slots: VecDeque::new(),
             bytes: 0,
             evicted: self.forgotten.recall(name),
+            gone: 0,
             crowd: None,
             readers: 0,
             groups: groups.map(|(_, id)| *id).collect(),
@@ -659,6 +683,7 @@ impl State {
         {
             self.bytes -= oldest.weight;
             self.evicted = oldest.offset();
+            self.gone += 1;
             after.evicted.push(oldest.entry);
         }
     }

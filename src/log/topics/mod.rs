@@ -39,7 +39,7 @@ pub use self::policy::Policy;
 
 use self::control::Change;
 use self::crowd::{Crowd, Run};
-use self::index::{After, Index, Next, Want};
+use self::index::{After, Index, Next, TopicId, Want};
 use super::signal::Gauge;
 use super::start::{LastEventId, Start};
 use super::sync::RwLock;
@@ -251,7 +251,12 @@ impl TopicLog {
                 index.read_topic(topic, subscribe.name.as_deref(), now_or(now), &mut after);
             let from = begin.of(&index, id, now);
             first = first.min(from);
-            wants.push(Want::Topic { id, from });
+            let begins = match begin {
+                Begin::After(told) => told,
+                Begin::By(_) => from - 1,
+            };
+            let seen = index.number(id, begins);
+            wants.push(Want::Topic { id, from, seen });
             places.push(Place::of(crowd));
         }
         for pattern in &subscribe.topics.patterns {
@@ -338,7 +343,8 @@ impl TopicLog {
             }
             // What it holds of later events than the reader has been told is still to come.
             let from = if index.conflates(id) { 0 } else { next };
-            reader.wants.push(Want::Topic { id, from });
+            let seen = index.number(id, next - 1);
+            reader.wants.push(Want::Topic { id, from, seen });
             reader.places.push(Place::of(crowd));
         }
         for pattern in &topics.patterns {
@@ -465,10 +471,12 @@ impl TopicLog {
         };
         let id = match next {
             Next::Event(id) => id,
-            Next::Lost { disconnects } if disconnects && offset > reader.joined => {
+            Next::Lost { disconnects, .. } if disconnects && offset > reader.joined => {
                 return Poll::Ready(Found::End(End::Slow));
             }
-            Next::Lost { .. } => return Poll::Ready(Found::Gap(reader.lose(&index, offset, now))),
+            Next::Lost { topic, .. } => {
+                return Poll::Ready(Found::Gap(reader.lose(&index, offset, topic, now)));
+            }
         };
         let Some(first) = index.event(id, offset) else {
             debug_assert!(false, "what comes next is there");
@@ -476,6 +484,7 @@ impl TopicLog {
         };
         let (first, mut more) = (first.clone(), Vec::new());
         reader.tell(offset);
+        reader.count(&index, id, offset);
         let mut size = first.sse().len();
         while size < bytes
             && let Some((offset, Next::Event(id))) = reader.next(&index, now)
@@ -485,6 +494,7 @@ impl TopicLog {
             size += entry.sse().len();
             more.push(entry.clone());
             reader.tell(offset);
+            reader.count(&index, id, offset);
         }
         drop(index);
         Poll::Ready(Found::Events((first, more)))
@@ -506,20 +516,51 @@ impl Reader {
         self.told = offset;
     }
 
+    /// It has an event of this topic.
+    fn count(&mut self, index: &Index, topic: TopicId, offset: u64) {
+        if let Some(seen) = self.seen(topic) {
+            *seen = index.number(topic, offset);
+        }
+    }
+
+    fn seen(&mut self, topic: TopicId) -> Option<&mut Option<u64>> {
+        self.wants.iter_mut().find_map(|want| match want {
+            Want::Topic { id, seen, .. } if *id == topic => Some(seen),
+            Want::Topic { .. } | Want::Group { .. } => None,
+        })
+    }
+
     /// Tells of the mark at `offset`, together with those between which and it there is
     /// no event.
-    fn lose(&mut self, index: &Index, offset: u64, now: Option<Instant>) -> Gap {
+    fn lose(
+        &mut self,
+        index: &Index,
+        offset: u64,
+        topic: Option<TopicId>,
+        now: Option<Instant>,
+    ) -> Gap {
         let from = index.position(self.told);
         let reason = if offset > self.joined {
             GapReason::Slow
         } else {
             GapReason::Evicted
         };
+        let mut missed = self.miss(index, topic, now);
         self.tell(offset);
-        while let Some((offset, Next::Lost { .. })) = self.next(index, now) {
+        while let Some((offset, Next::Lost { topic, .. })) = self.next(index, now) {
+            let more = self.miss(index, topic, now);
+            missed = missed.zip(more).map(|(missed, more)| missed + more);
             self.tell(offset);
         }
-        Gap::new(reason, None, Some(from), index.position(self.told))
+        Gap::new(reason, missed, Some(from), index.position(self.told))
+    }
+
+    /// How many events of a topic it will not get, if that is known.
+    fn miss(&mut self, index: &Index, topic: Option<TopicId>, now: Option<Instant>) -> Option<u64> {
+        let topic = topic?;
+        let gone = index.gone(topic, now)?;
+        let seen = self.seen(topic)?.replace(gone)?;
+        gone.checked_sub(seen)
     }
 }
 
@@ -566,7 +607,7 @@ enum Begin {
 
 impl Begin {
     /// The offset of the first event of a topic that it is to have.
-    fn of(self, index: &Index, topic: index::TopicId, now: Option<Instant>) -> u64 {
+    fn of(self, index: &Index, topic: TopicId, now: Option<Instant>) -> u64 {
         match self {
             Self::After(_) => 0,
             Self::By(_) if index.conflates(topic) => index.last(topic, 1, now),
