@@ -17,5 +17,6 @@ mod resume;
 mod server;
 mod shared;
 mod slow;
+mod topics;
 mod violations;
 mod vocabulary;

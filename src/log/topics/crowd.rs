@@ -14,6 +14,8 @@ pub(crate) struct Crowd {
     /// Not sharded: there are as many of these as there are topics that somebody reads.
     pub(super) waiters: Waiters<1>,
     pub(super) run: Mutex<Option<Run>>,
+    #[cfg(feature = "websocket")]
+    pub(super) frames: Mutex<Option<super::frames::Frames>>,
 }
 
 /// Joined blocks of the events from the offset `first` to `last`, and of so many.
@@ -30,6 +32,8 @@ impl Crowd {
         Arc::new(Self {
             waiters: Waiters::new(),
             run: Mutex::new(None),
+            #[cfg(feature = "websocket")]
+            frames: Mutex::new(None),
         })
     }
 }

@@ -22,6 +22,8 @@
 mod control;
 mod crowd;
 mod forgotten;
+#[cfg(feature = "websocket")]
+mod frames;
 mod index;
 mod policy;
 mod presence;
@@ -637,34 +639,3 @@ fn wake(crowds: &[Arc<Crowd>]) {
 }
 
 type Refuse = Box<dyn FnOnce(Event) -> SubmitError>;
-
-#[cfg(feature = "websocket")]
-impl TopicLog {
-    /// The messages of the next events, as many as fit a page, and the position of the
-    /// last of them, for a connection that has been told the position `prev`.
-    pub(crate) fn poll_frames(
-        &self,
-        cx: &mut Context<'_>,
-        reader: &mut Reader,
-        envelope: crate::wire::ws::Envelope,
-        prev: Option<Position>,
-    ) -> Poll<Found<(Bytes, Position)>> {
-        self.poll_events(cx, reader, PAGE).map(|found| match found {
-            Found::Events((first, more)) => {
-                let (mut frames, mut prev) = (Vec::new(), prev);
-                let last = more.last().unwrap_or(&first);
-                let last = match (last.is_in_order(), prev) {
-                    (false, Some(prev)) => prev,
-                    _ => last.id(),
-                };
-                for entry in std::iter::once(&first).chain(&more) {
-                    crate::wire::ws::event(&mut frames, envelope, entry, prev);
-                    prev = Some(entry.id());
-                }
-                Found::Events((frames.into(), last))
-            }
-            Found::Gap(gap) => Found::Gap(gap),
-            Found::End(end) => Found::End(end),
-        })
-    }
-}

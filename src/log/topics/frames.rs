@@ -1,0 +1,102 @@
+//! Events as the messages of a WebSocket, written once for a crowd.
+
+use std::iter;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::crowd::Crowd;
+use super::{Reader, TopicLog};
+use crate::entry::Entry;
+use crate::log::{Found, PAGE};
+use crate::position::Position;
+use crate::wire::ws::{self, Envelope};
+
+/// What was written last, and for whom: for those who were told `prev` and read the same
+/// events.
+#[derive(Debug)]
+pub(super) struct Frames {
+    key: Key,
+    bytes: Bytes,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Key {
+    envelope: Envelope,
+    prev: Option<Position>,
+    first: Position,
+    last: Position,
+    events: usize,
+}
+
+impl TopicLog {
+    /// The messages of the next events, as many as fit a page, and the position of the
+    /// last of them, for a connection that has been told the position `prev`.
+    pub(crate) fn poll_frames(
+        &self,
+        cx: &mut Context<'_>,
+        reader: &mut Reader,
+        envelope: Envelope,
+        prev: Option<Position>,
+    ) -> Poll<Found<(Bytes, Position)>> {
+        self.poll_events(cx, reader, PAGE).map(|found| match found {
+            Found::Events((first, more)) => {
+                let last = more.last().unwrap_or(&first);
+                // What stands outside the order leaves the client where it is.
+                let last = match prev {
+                    Some(prev) if !last.is_in_order() => prev,
+                    _ => last.id(),
+                };
+                let bytes = match &*reader.places {
+                    [place] => place.crowd.write(envelope, prev, &first, &more),
+                    _ => write(envelope, prev, &first, &more),
+                };
+                Found::Events((bytes, last))
+            }
+            Found::Gap(gap) => Found::Gap(gap),
+            Found::End(end) => Found::End(end),
+        })
+    }
+}
+
+impl Crowd {
+    fn write(
+        &self,
+        envelope: Envelope,
+        prev: Option<Position>,
+        first: &Entry,
+        more: &[Entry],
+    ) -> Bytes {
+        if !first.is_in_order() {
+            return write(envelope, prev, first, more);
+        }
+        let key = Key {
+            envelope,
+            prev,
+            first: first.id(),
+            last: more.last().unwrap_or(first).id(),
+            events: more.len(),
+        };
+        let mut written = self.frames.lock();
+        match &*written {
+            Some(written) if written.key == key => written.bytes.clone(),
+            _ => {
+                let bytes = write(envelope, prev, first, more);
+                *written = Some(Frames {
+                    key,
+                    bytes: bytes.clone(),
+                });
+                bytes
+            }
+        }
+    }
+}
+
+fn write(envelope: Envelope, prev: Option<Position>, first: &Entry, more: &[Entry]) -> Bytes {
+    let (mut frames, mut prev) = (Vec::new(), prev);
+    for entry in iter::once(first).chain(more) {
+        ws::event(&mut frames, envelope, entry, prev);
+        prev = Some(entry.id());
+    }
+    frames.into()
+}
