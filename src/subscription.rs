@@ -431,10 +431,16 @@ impl Subscription {
             },
             Source::Topics { log, reader, gap } => match gap.take() {
                 Some(gap) => Found::Gap(gap),
-                None if self.until.is_some_and(|until| reader.has_reached(until)) => {
-                    Found::End(End::Closed)
+                None => {
+                    let next = poll_topics(log, cx, reader);
+                    // It is also further where there was nothing for it to read.
+                    let is_over = self.until.is_some_and(|until| reader.has_reached(until));
+                    match next {
+                        Poll::Ready(found) => found,
+                        Poll::Pending if is_over => Found::End(End::Closed),
+                        Poll::Pending => return Poll::Pending,
+                    }
                 }
-                None => ready!(poll_topics(log, cx, reader)),
             },
             Source::Stream(stream) => {
                 let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use tokio_test::task::spawn;
 use tokio_test::{assert_pending, assert_ready};
 use tornadose::{
     Control, Delivery, End, Event, EventSource, GapReason, Hub, LastEventId, Permit, Policy,
-    Position, Retention, Start, SubmitError, Subscribe, Subscription, Topic, Topics,
+    Position, Retention, Shutdown, Start, SubmitError, Subscribe, Subscription, Topic, Topics,
 };
 
 fn topic(name: &str) -> Topic {
@@ -423,4 +423,27 @@ async fn a_quiet_client_is_told_where_it_is() {
     assert!(next().expect("a bookmark").ends_with("-12\n\n"));
     tokio::time::advance(Duration::from_secs(15)).await;
     assert_eq!(next().as_deref(), Some(":\n\n"));
+}
+
+#[test]
+fn a_shutdown_ends_the_streams_of_quiet_topics_at_once() {
+    let hub = keeping(2);
+    let shutdown = Shutdown::new();
+    let events = EventSource::new(hub.clone())
+        .shutdown(&shutdown)
+        .permit(|_| Ok(Permit::new().topics(topics(&["quiet", "more/#"]))));
+    let request = http::Request::get("/").body(()).expect("a request");
+    let mut body = spawn(events.respond(&request).into_body());
+    assert_ready!(body.poll_next());
+    assert_pending!(body.poll_next());
+    submit(&hub, "more/1", "x");
+    submit(&hub, "busy", "x");
+    shutdown.begin();
+    assert!(body.is_woken());
+    let mut rest = String::new();
+    while let Some(Ok(bytes)) = assert_ready!(body.poll_next()) {
+        rest += str::from_utf8(&bytes).expect("UTF-8");
+    }
+    assert!(rest.contains("-1\ndata: x\n\nretry: "), "{rest}");
+    assert_eq!(hub.subscribers(), 0);
 }
