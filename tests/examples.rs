@@ -1,6 +1,8 @@
 //! The demos, run as processes and judged by the bytes that they send.
 #![cfg(unix)]
 
+#[path = "examples/chat.rs"]
+mod chat;
 #[cfg(feature = "websocket")]
 #[path = "examples/websocket.rs"]
 mod websocket;
@@ -101,7 +103,7 @@ fn an_id_that_means_nothing_is_told_as_a_gap() {
 fn the_head_of_a_stream_is_exact() {
     for name in DEMOS {
         let demo = Demo::start(name, &[]);
-        let stream = demo.get("/events", "");
+        let stream = demo.get(events(name), "");
         assert_eq!(stream.status, "HTTP/1.1 200 OK", "{name}");
         for (header, value) in [
             ("content-type", Some("text/event-stream")),
@@ -173,6 +175,7 @@ fn the_pages_are_served() {
         let parts: &[&str] = match *name {
             "random" => &[r#""/events""#, r#" id="value""#, r#" id="state""#],
             "fibonacci" => &[r#""/events""#, r#" id="value""#, r#" id="list""#],
+            "chat" => &["`/events", "/topics", r#" id="state""#, r#" role="log""#],
             _ => &["`/events", "/socket", r#" id="check""#, r#" for="text""#],
         };
         for part in [&["new EventSource("], parts].concat() {
@@ -183,10 +186,12 @@ fn the_pages_are_served() {
         }
 
         // A connection goes on after a HEAD: it has no body.
-        let heads = "HEAD / HTTP/1.1\r\nhost: x\r\n\r\n\
-                     HEAD /events HTTP/1.1\r\nhost: x\r\n\r\n\
-                     GET /style.css HTTP/1.1\r\nhost: x\r\n\r\n";
-        let head = demo.ask(heads);
+        let heads = ["HEAD /", "HEAD ", "GET /style.css"];
+        let heads = heads.map(|head| {
+            let path = if head == "HEAD " { events(name) } else { "" };
+            format!("{head}{path} HTTP/1.1\r\nhost: x\r\n\r\n")
+        });
+        let head = demo.ask(&heads.concat());
         assert_eq!(head.status, "HTTP/1.1 200 OK");
         assert_eq!(
             head.header("content-type"),
@@ -208,7 +213,8 @@ fn the_pages_are_served() {
 
 #[test]
 fn other_paths_and_methods_are_refused() {
-    for name in DEMOS {
+    // The chat has other paths.
+    for name in DEMOS.iter().filter(|name| **name != "chat") {
         let demo = Demo::start(name, &[]);
         for path in ["/nothing", "/events/", "/event", "//", "/index.html"] {
             let mut response = demo.get(path, "");
@@ -399,7 +405,7 @@ fn bad_arguments_are_told_in_one_line() {
 fn help_tells_the_options() {
     for name in DEMOS {
         let every: &[&str] = match *name {
-            "hyper" => &[],
+            "hyper" | "chat" => &[],
             _ => &["--every", "1000"],
         };
         for args in [&["--help"][..], &["--listen", "127.0.0.1:0", "-h"]] {
@@ -460,6 +466,7 @@ const DEMOS: &[&str] = &[
     "random",
     "fibonacci",
     "hyper",
+    "chat",
     #[cfg(feature = "websocket")]
     "websocket",
 ];
@@ -468,9 +475,18 @@ const DEMOS: &[&str] = &[
 const PAGES: &[&str] = &[
     "random",
     "fibonacci",
+    "chat",
     #[cfg(feature = "websocket")]
     "websocket",
 ];
+
+/// Where its stream is.
+fn events(name: &str) -> &'static str {
+    match name {
+        "chat" => "/events?topic=lobby",
+        _ => "/events",
+    }
+}
 
 /// Where the demos are. `cargo test` has built them; `cargo test --test examples`
 /// has not, and has left older ones in their place.

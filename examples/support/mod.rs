@@ -205,7 +205,9 @@ where
 }
 
 /// Listens for connections and for signals, and says so.
-async fn listen(address: SocketAddr) -> io::Result<(TcpListener, impl Future<Output = ()>)> {
+pub(crate) async fn listen(
+    address: SocketAddr,
+) -> io::Result<(TcpListener, impl Future<Output = ()> + Send)> {
     let listener = TcpListener::bind(address).await?;
     let stop = stop_signal()?;
     let mut stdout = io::stdout();
@@ -290,7 +292,7 @@ async fn drive(connection: impl Future, has_asked: Arc<AtomicBool>) {
 
 /// Is ready when the process is asked to stop; from now on, that does not kill it.
 #[cfg(unix)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -305,13 +307,13 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 
 /// Is ready when the process is asked to stop.
 #[cfg(not(unix))]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
     Ok(async {
         let _ = tokio::signal::ctrl_c().await;
     })
 }
 
 /// One line on stderr.
-fn complain(line: impl Display) {
+pub(crate) fn complain(line: impl Display) {
     let _ = writeln!(io::stderr(), "{NAME}: {line}");
 }

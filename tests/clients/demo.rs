@@ -27,11 +27,16 @@ pub(crate) struct Demo {
 impl Demo {
     /// Starts it on any port, with so many milliseconds between two events.
     pub(crate) async fn start(name: &str, every: &str) -> Self {
+        Self::start_with(name, &["--every", every]).await
+    }
+
+    /// Starts it on any port, with these further arguments.
+    pub(crate) async fn start_with(name: &str, args: &[&str]) -> Self {
         // Every test is to say what is missing, not only the first that builds.
         target();
         let program = tokio::task::spawn_blocking(|| &*BUILT).await;
         let mut command = Command::new(&program.expect("built")[name]);
-        command.args(["--listen", "127.0.0.1:0", "--every", every]);
+        command.args(["--listen", "127.0.0.1:0"]).args(args);
         piped(&mut command).stderr(Stdio::inherit());
         // Where cargo runs elsewhere at the same time it may be replacing the program,
         // which then is not there for a moment.
@@ -77,7 +82,7 @@ static BUILT: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(|| {
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .arg("--target-dir")
         .arg(target())
-        .args(["--example", "random", "--example", "fibonacci"])
+        .args(["random", "fibonacci", "chat"].map(|name| format!("--example={name}")))
         .args(SOCKETS)
         .stderr(Stdio::inherit())
         .output()

@@ -8,6 +8,7 @@
 #![cfg(unix)]
 
 mod browser;
+mod chat_demo;
 mod client;
 mod curl;
 #[allow(dead_code, reason = "it is there for other tests, too")]

@@ -1,10 +1,13 @@
 //! A client that has several connections, and tells them apart.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::process::Command;
+use tokio::time::{Instant, sleep};
 
+use crate::PATIENCE;
 use crate::client::{Client, Told};
 use crate::installed::{node, program};
 
@@ -65,6 +68,25 @@ impl Several {
             if next.get("event").is_some() {
                 return next;
             }
+        }
+    }
+
+    /// What this is in the page, if it is a browser.
+    pub(crate) async fn value(&mut self, script: &str) -> Value {
+        self.write(&format!("report({{ on: 'page', value: {script} }})"))
+            .await;
+        self.next("page").await["value"].take()
+    }
+
+    /// Waits until this holds in the page.
+    pub(crate) async fn until(&mut self, condition: &str) {
+        let end = Instant::now() + PATIENCE;
+        while self.value(condition).await != true {
+            if Instant::now() > end {
+                let all = "document.querySelector('main').innerText";
+                panic!("{condition} in {}", self.value(all).await);
+            }
+            sleep(Duration::from_millis(20)).await;
         }
     }
 

@@ -1,10 +1,5 @@
 //! The page of the demo of both protocols, in Chromium.
 
-use std::time::Duration;
-
-use tokio::time::{Instant, sleep};
-
-use crate::PATIENCE;
 use crate::demo::Demo;
 use crate::several::Several;
 
@@ -29,31 +24,30 @@ async fn both_panes_agree() {
     let demo = Demo::start("websocket", "200").await;
     let mut page = Several::browser(&demo.url).await;
     page.write(TOOLS).await;
-    until(&mut page, "agree() && received('sse') >= 5").await;
+    page.until("agree() && received('sse') >= 5").await;
 
     for (cut, other) in [("ws", "sse"), ("sse", "ws")] {
         page.write(&format!("click('{cut}')")).await;
-        until(&mut page, &format!("state('{cut}') === 'cut'")).await;
+        page.until(&format!("state('{cut}') === 'cut'")).await;
         page.write(&format!("void (from = received('{other}'))"))
             .await;
-        until(&mut page, &format!("received('{other}') >= from + 4")).await;
+        page.until(&format!("received('{other}') >= from + 4"))
+            .await;
         let name = if other == "ws" {
             "WebSocket"
         } else {
             "Server-Sent Events"
         };
         let lags = format!("text('#compared').includes('more came by {name} only')");
-        until(&mut page, &lags).await;
-        until(&mut page, "text('#check') === 'both agreed so far'").await;
-        until(
-            &mut page,
-            &format!("received('{cut}') < received('{other}')"),
-        )
-        .await;
+        page.until(&lags).await;
+        page.until("text('#check') === 'both agreed so far'").await;
+        page.until(&format!("received('{cut}') < received('{other}')"))
+            .await;
 
         page.write(&format!("click('{cut}')")).await;
-        until(&mut page, SAME).await;
-        until(&mut page, "missed('sse') === 0 && missed('ws') === 0").await;
+        page.until(SAME).await;
+        page.until("missed('sse') === 0 && missed('ws') === 0")
+            .await;
     }
 
     // What is said is text, in both.
@@ -61,48 +55,25 @@ async fn both_panes_agree() {
         document.querySelector('#say').requestSubmit()";
     page.write(say).await;
     let said = "['sse', 'ws'].every((at) => rows(at).some((row) => row.endsWith('<b>hi</b>')))";
-    until(&mut page, said).await;
-    until(&mut page, "document.querySelector('b') === null").await;
+    page.until(said).await;
+    page.until("document.querySelector('b') === null").await;
 
     for (cut, other) in [("ws", "sse"), ("sse", "ws")] {
         page.write(&format!("click('{cut}')")).await;
         page.write(&format!("void (from = received('{other}'))"))
             .await;
-        until(&mut page, &format!("received('{other}') >= from + 25")).await;
+        page.until(&format!("received('{other}') >= from + 25"))
+            .await;
         page.write(&format!("click('{cut}')")).await;
-        until(&mut page, &format!("missed('{cut}') > 0")).await;
+        page.until(&format!("missed('{cut}') > 0")).await;
         let told = format!("text('#{cut} p.gap').includes('away for too long')");
-        until(&mut page, &told).await;
-        until(
-            &mut page,
-            "agree() && text('#compared').includes(' events compared.')",
-        )
-        .await;
+        page.until(&told).await;
+        page.until("agree() && text('#compared').includes(' events compared.')")
+            .await;
     }
 
     demo.stop().await;
-    until(
-        &mut page,
-        "state('sse') === 'reconnecting' && state('ws') === 'reconnecting'",
-    )
-    .await;
+    page.until("state('sse') === 'reconnecting' && state('ws') === 'reconnecting'")
+        .await;
     page.quit().await;
-}
-
-/// Waits until this holds in the page.
-async fn until(page: &mut Several, condition: &str) {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        page.write(&format!("report({{ on: 'page', holds: {condition} }})"))
-            .await;
-        if page.next("page").await["holds"] == true {
-            return;
-        }
-        if Instant::now() > end {
-            let all = "report({ on: 'page', all: document.querySelector('main').innerText })";
-            page.write(all).await;
-            panic!("{condition} in {}", page.next("page").await["all"]);
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
 }
