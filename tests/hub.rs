@@ -343,12 +343,12 @@ fn presence_is_exact_and_in_the_order() {
         now(&mut watcher),
         [
             // Its own.
-            r#"{"count":1}"#,
-            r#"{"name":"ann","count":2}"#,
+            r#"{"topic":"rooms/7","count":1}"#,
+            r#"{"topic":"rooms/7","name":"ann","count":2}"#,
             "hello",
-            r#"{"name":"b\"ob","count":3}"#,
-            r#"{"name":"ann","count":2}"#,
-            r#"{"name":"b\"ob","count":1}"#,
+            r#"{"topic":"rooms/7","name":"b\"ob","count":3}"#,
+            r#"{"topic":"rooms/7","name":"ann","count":2}"#,
+            r#"{"topic":"rooms/7","name":"b\"ob","count":1}"#,
         ]
     );
     assert!(hub.get(&topic("presence/other")).is_none());

@@ -208,13 +208,14 @@ impl HubBuilder {
     }
 
     /// Tells who reads the topics that match, as events of the topic `presence/<topic>`:
-    /// `join` and `leave`, whose data is `{"name":"ann","count":3}`, the name if the
-    /// subscription [has one](Subscribe::name), the count exact at that place in the
-    /// order. Counted are subscriptions to the topic by its name. Default: none.
+    /// `join` and `leave`, whose data is `{"topic":"rooms/7","name":"ann","count":3}`, the
+    /// name if the subscription [has one](Subscribe::name), the count exact at that place
+    /// in the order. Counted are subscriptions to the topic by its name. Default: none.
     ///
-    /// Cost: an event for each who comes or goes; with [`Policy::latest`] for
-    /// `presence/#` one of each topic is kept. Who may read a topic is not by that
-    /// permitted to read its presence.
+    /// Cost: an event for each who comes or goes. With [`Policy::latest`] for `presence/#`
+    /// one of each topic is kept, which tells how many there are but, of two who came
+    /// together, only one. Who may read a topic is not by that permitted to read its
+    /// presence, and who may submit to any topic must not be let submit to that.
     pub fn presence(mut self, pattern: Pattern) -> Self {
         self.policies.presence.push(pattern);
         self

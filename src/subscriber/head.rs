@@ -60,12 +60,12 @@ impl<'a> Head<'a> {
     }
 
     /// All values of this name in the query, decoded (`%41`, and `+` for a space), in
-    /// their order. What does not decode to UTF-8 is left out.
+    /// their order. What is not UTF-8 becomes U+FFFD, as in browsers.
     pub fn queries(self, name: &'a str) -> impl Iterator<Item = String> + 'a {
         let pairs = self.uri.query().unwrap_or_default().split('&');
         pairs.filter_map(move |pair| {
             let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (found == name).then(|| decode(value)).flatten()
+            (found == name).then(|| decode(value))
         })
     }
 
@@ -113,7 +113,7 @@ impl<'a> Head<'a> {
 }
 
 /// A value of `application/x-www-form-urlencoded` (WHATWG URL, 5.1).
-fn decode(value: &str) -> Option<String> {
+fn decode(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -131,7 +131,7 @@ fn decode(value: &str) -> Option<String> {
             (first, _) => *first,
         });
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(of("/?t=a+b%20c%2b"), ["a b c+"]);
         assert_eq!(
             of("/?t=%&t=%4&t=%zz&t=%C3%BC&t=%ff&t=%00"),
-            ["%", "%4", "%zz", "ü", "\0"]
+            ["%", "%4", "%zz", "ü", "\u{fffd}", "\0"]
         );
         assert!(of("/").is_empty());
     }

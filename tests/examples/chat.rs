@@ -146,12 +146,15 @@ fn who_reads_is_counted_and_told() {
     };
     let ann = demo.get("/events?topic=lobby&topic=garden&name=ann", "");
     assert_eq!(
-        presence("join", json!({"name": "ann", "count": 1})),
+        presence("join", json!({"topic": "lobby", "name": "ann", "count": 1})),
         json!({"count": 1, "names": ["ann"]})
     );
     let bob = demo.get("/rooms/lobby/events?name=b%22ob", "");
     assert_eq!(
-        presence("join", json!({"name": "b\"ob", "count": 2})),
+        presence(
+            "join",
+            json!({"topic": "lobby", "name": "b\"ob", "count": 2})
+        ),
         json!({"count": 2, "names": ["ann", "b\"ob"]})
     );
     let nobody = demo.get("/rooms/lobby/events", "");
@@ -173,7 +176,10 @@ fn who_reads_is_counted_and_told() {
 
     drop(ann);
     assert_eq!(
-        presence("leave", json!({"name": "ann", "count": 2})),
+        presence(
+            "leave",
+            json!({"topic": "lobby", "name": "ann", "count": 2})
+        ),
         json!({"count": 2, "names": ["b\"ob"]})
     );
     drop((bob, nobody));

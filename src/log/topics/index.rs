@@ -313,7 +313,7 @@ impl Index {
         if !self.closed
             && let Some(topic) = self.policies.presence_of(name)
         {
-            let event = sse::encode(&presence::event(what, who, readers));
+            let event = sse::encode(&presence::event(name, what, who, readers));
             self.append(&topic, event, now, after);
         }
     }

@@ -12,14 +12,14 @@ pub(super) fn topic_of(topic: &Topic) -> Option<Topic> {
     Topic::new(format!("presence/{topic}")).ok()
 }
 
-/// Somebody has come or gone, after which there are so many.
-pub(super) fn event(what: EventName, who: Option<&str>, readers: usize) -> Event {
-    let mut data = String::from("{");
+/// Somebody has come to a topic or gone, after which there are so many.
+pub(super) fn event(topic: &Topic, what: EventName, who: Option<&str>, readers: usize) -> Event {
+    let mut data = String::from("{\"topic\":");
+    json::string(&mut data, topic.as_str());
     if let Some(who) = who {
-        data += "\"name\":";
+        data += ",\"name\":";
         json::string(&mut data, who);
-        data.push(',');
     }
-    data += &format!("\"count\":{readers}}}");
+    data += &format!(",\"count\":{readers}}}");
     Event::of_json(data).name(what)
 }
