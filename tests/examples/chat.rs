@@ -159,7 +159,7 @@ fn who_reads_is_counted_and_told() {
     );
     let nobody = demo.get("/rooms/lobby/events", "");
     assert_eq!(
-        presence("join", json!({"count": 3})),
+        presence("join", json!({"topic": "lobby", "count": 3})),
         json!({"count": 3, "names": ["ann", "b\"ob"]})
     );
 
