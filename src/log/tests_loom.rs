@@ -58,7 +58,7 @@ fn read_all(log: &Log, mut cursor: Cursor) -> (Vec<String>, u64) {
 fn loom_what_is_submitted_is_received_or_missed() {
     model(|| {
         let log = log(1, Lag::Overflow(Overflow::DropOldest));
-        let (cursor, _) = log.subscribe(Start::Live, None);
+        let (cursor, _) = log.subscribe(&Start::Live.into());
         let publisher = {
             let log = Arc::clone(&log);
             thread::spawn(move || {
@@ -78,7 +78,7 @@ fn loom_what_is_submitted_is_received_or_missed() {
 fn loom_two_readers_see_one_order_of_two_publishers() {
     model(|| {
         let log = log(8, Lag::Overflow(Overflow::DropOldest));
-        let (mine, _) = log.subscribe(Start::Live, None);
+        let (mine, _) = log.subscribe(&Start::Live.into());
         let publishers: Vec<_> = ["a", "b"]
             .into_iter()
             .map(|data| {
@@ -89,7 +89,7 @@ fn loom_two_readers_see_one_order_of_two_publishers() {
         for publisher in publishers {
             publisher.join().expect("no panic");
         }
-        let (late, _) = log.subscribe(Start::Oldest, None);
+        let (late, _) = log.subscribe(&Start::Oldest.into());
         log.close();
         let (mine, late) = (read_all(&log, mine), read_all(&log, late));
         assert_eq!((mine.0.len(), mine.1), (2, 0));
@@ -101,7 +101,7 @@ fn loom_two_readers_see_one_order_of_two_publishers() {
 fn loom_a_latest_value_is_never_stale_in_the_end() {
     model(|| {
         let log = log(1, Lag::Conflate);
-        let (cursor, _) = log.subscribe(Start::Live, None);
+        let (cursor, _) = log.subscribe(&Start::Live.into());
         let publisher = {
             let log = Arc::clone(&log);
             thread::spawn(move || {
@@ -123,10 +123,10 @@ fn loom_a_latest_value_is_never_stale_in_the_end() {
 fn loom_a_reader_that_leaves_disturbs_nobody() {
     model(|| {
         let log = log(8, Lag::Overflow(Overflow::DropOldest));
-        let (cursor, _) = log.subscribe(Start::Live, None);
+        let (cursor, _) = log.subscribe(&Start::Live.into());
         let leaving = {
             let log = Arc::clone(&log);
-            let (mut cursor, _) = log.subscribe(Start::Live, None);
+            let (mut cursor, _) = log.subscribe(&Start::Live.into());
             thread::spawn(move || {
                 block_on(poll_fn(|cx| {
                     let _ = log.poll_event(cx, &mut cursor);
@@ -155,7 +155,7 @@ fn loom_a_reader_that_leaves_disturbs_nobody() {
 fn loom_who_waits_for_room_is_woken() {
     model(|| {
         let log = log(1, WAIT);
-        let (cursor, _) = log.subscribe(Start::Live, None);
+        let (cursor, _) = log.subscribe(&Start::Live.into());
         let publisher = {
             let log = Arc::clone(&log);
             thread::spawn(move || {
@@ -175,7 +175,7 @@ fn loom_who_waits_for_room_is_woken() {
 fn loom_a_submitter_is_not_held_up_by_a_reader_that_leaves() {
     model(|| {
         let log = log(1, WAIT);
-        let (mut cursor, _) = log.subscribe(Start::Live, None);
+        let (mut cursor, _) = log.subscribe(&Start::Live.into());
         submit(&log, "1");
         let waiting = submit(&log, "2");
         let reader = {
