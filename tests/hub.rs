@@ -1,12 +1,15 @@
 //! The hub: many topics, one order.
 
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use http::Request;
 use tokio_test::task::spawn;
 use tokio_test::{assert_pending, assert_ready};
 use tornadose::{
-    Delivery, End, Event, GapReason, Hub, LastEventId, Policy, Position, Retention, Start,
-    SubmitError, Subscribe, Subscription, Topic, Topics,
+    Delivery, End, Event, EventBody, EventSource, GapReason, Hub, LastEventId, Permit, Policy,
+    Position, Retention, Start, SubmitError, Subscribe, Subscription, Topic, Topics,
 };
 
 fn topic(name: &str) -> Topic {
@@ -43,18 +46,18 @@ fn now(subscription: &mut Subscription) -> Vec<String> {
     loop {
         let mut next = spawn(subscription.recv());
         match next.poll() {
-            std::task::Poll::Ready(Some(Delivery::Event(event))) => {
+            Poll::Ready(Some(Delivery::Event(event))) => {
                 all.push(event.data().to_owned());
             }
-            std::task::Poll::Ready(Some(Delivery::Gap(gap))) => {
+            Poll::Ready(Some(Delivery::Gap(gap))) => {
                 let from = gap
                     .from
                     .map_or("?".to_owned(), |from| from.offset().to_string());
                 all.push(format!("{} {from}..{}", gap.reason, gap.resume.offset()));
             }
-            std::task::Poll::Ready(Some(_)) => unreachable!(),
-            std::task::Poll::Ready(None) => all.push("end".to_owned()),
-            std::task::Poll::Pending => return all,
+            Poll::Ready(Some(_)) => unreachable!(),
+            Poll::Ready(None) => all.push("end".to_owned()),
+            Poll::Pending => return all,
         }
         if all.last().is_some_and(|last| last == "end") {
             return all;
@@ -266,11 +269,162 @@ fn ids_that_cannot_be_judged_are_told() {
     let hub = Hub::new();
     let other = submit(&Hub::new(), "a", "x");
     submit(&hub, "a", "1");
-    assert_eq!(now(&mut read_after(&hub, other, &["a"])), ["epoch ?..1"]);
+    assert_eq!(now(&mut read_after(&hub, other, &["a"])), ["epoch 1..1"]);
     let malformed = LastEventId::parse(b"?");
     assert_eq!(
         now(&mut read_after(&hub, malformed, &["a"])),
         ["malformed ?..1"]
     );
     assert_eq!(GapReason::Epoch.as_str(), "epoch");
+}
+
+/// The data of all events that a stream sends now.
+fn sent(body: &mut EventBody) -> Vec<String> {
+    let mut text = String::new();
+    while let Poll::Ready(Some(Ok(bytes))) = spawn(body.next()).poll() {
+        text.push_str(std::str::from_utf8(&bytes).expect("UTF-8"));
+    }
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    data.map(str::to_owned).collect()
+}
+
+/// What is joined for one is not for another who begins elsewhere, although there are as
+/// many events, from the same one to the same one.
+#[test]
+fn two_who_begin_differently_are_sent_what_is_theirs() {
+    let hub = Hub::new();
+    let begin = |last| {
+        let source = EventSource::new(hub.clone())
+            .start(Start::Last(last))
+            .permit(|_| Ok(Permit::new().topics(topics(&["t/+"]))));
+        source.respond(&Request::new(())).into_body()
+    };
+    for (name, data) in [("t/3", "1"), ("t/1", "2"), ("t/2", "3"), ("t/2", "4")] {
+        submit(&hub, name, data);
+    }
+    let mut early = begin(1);
+    for data in ["5", "6"] {
+        submit(&hub, "t/1", data);
+    }
+    assert_eq!(sent(&mut early), ["1", "2", "4", "5", "6"]);
+    assert_eq!(sent(&mut begin(2)), ["1", "3", "4", "5", "6"]);
+}
+
+#[test]
+fn a_gap_of_one_topic_does_not_save_who_is_too_slow_in_another() {
+    let strict = Policy::queue(Retention::new().events(1)).disconnect_slow();
+    let hub = Hub::builder()
+        .policy("strict".parse().expect("a pattern"), strict)
+        .default_policy(Policy::queue(Retention::new().events(1)))
+        .build();
+    let mut slow = read(&hub, Start::Live, &["a", "strict"]);
+    for (name, data) in [("a", "1"), ("strict", "2"), ("a", "3"), ("strict", "4")] {
+        submit(&hub, name, data);
+    }
+    assert_eq!(now(&mut slow), ["slow 0..1", "end"]);
+    assert_eq!(slow.end(), Some(End::Slow));
+}
+
+/// Ages of seconds: of `short/#` 10, of `a` 60, of all others none.
+fn ageing() -> Hub {
+    let second = Duration::from_secs(1);
+    let queue = Policy::default();
+    Hub::builder()
+        .policy(
+            "short/#".parse().expect("a pattern"),
+            queue.age(10 * second),
+        )
+        .policy(
+            "strict/#".parse().expect("a pattern"),
+            queue.age(10 * second).disconnect_slow(),
+        )
+        .policy("a".parse().expect("a pattern"), queue.age(60 * second))
+        .build()
+}
+
+async fn advance(seconds: u64) {
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+}
+
+/// Each submit looks at two topics.
+fn sweep(hub: &Hub) {
+    (0..4).for_each(|_| {
+        submit(hub, "tick", "tick");
+    });
+}
+
+fn without_ticks(subscription: &mut Subscription) -> Vec<String> {
+    let mut all = now(subscription);
+    all.retain(|what| what != "tick");
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_to_have_what_a_forgotten_topic_held_is_told() {
+    let hub = ageing();
+    submit(&hub, "short/1", "1");
+    submit(&hub, "short/1", "2");
+    let mut oldest = read(&hub, Start::Oldest, &["short/+"]);
+    let mut live = read(&hub, Start::Live, &["short/+"]);
+    advance(10).await;
+    sweep(&hub);
+    assert_eq!(hub.topics(), 1);
+    assert_eq!(now(&mut oldest), ["evicted 0..2"]);
+    assert!(now(&mut live).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_told_before_what_follows_it_in_a_topic_that_was_forgotten_between() {
+    let hub = ageing();
+    let mut slow = read(&hub, Start::Live, &["#"]);
+    submit(&hub, "a", "1");
+    advance(60).await;
+    sweep(&hub);
+    assert_eq!(hub.topics(), 1);
+    // In the place that it had.
+    submit(&hub, "other", "6");
+    submit(&hub, "a", "7");
+    submit(&hub, "short/1", "8");
+    advance(10).await;
+    sweep(&hub);
+    assert_eq!(hub.topics(), 3);
+    let told = without_ticks(&mut slow);
+    assert_eq!(told, ["slow 0..1", "6", "7", "slow 7..8"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_too_slow_is_sent_away_although_the_topic_is_forgotten() {
+    let hub = ageing();
+    let mut slow = read(&hub, Start::Live, &["strict/+"]);
+    submit(&hub, "strict/1", "1");
+    advance(10).await;
+    sweep(&hub);
+    assert_eq!(hub.topics(), 1);
+    assert_eq!(now(&mut slow), ["end"]);
+    assert_eq!(slow.end(), Some(End::Slow));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_in_the_place_of_another_does_not_begin_where_that_did() {
+    let hub = ageing();
+    submit(&hub, "a", "1");
+    submit(&hub, "short/b", "2");
+    advance(10).await;
+    sweep(&hub);
+    // It is to have the first event, which grows too old, but not the second.
+    let mut last = read(&hub, Start::Last(1), &["#"]);
+    advance(50).await;
+    sweep(&hub);
+    assert_eq!(hub.topics(), 1);
+    submit(&hub, "short/b", "11");
+    assert_eq!(without_ticks(&mut last), ["evicted 0..1", "11"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_is_not_there() {
+    let hub = ageing();
+    submit(&hub, "a", "1");
+    assert!(hub.get(&topic("a")).is_some());
+    advance(60).await;
+    assert!(hub.get(&topic("a")).is_none());
 }

@@ -14,7 +14,8 @@
 //! A topic that holds nothing and that nobody reads is forgotten; its mark is not
 //! ([`Forgotten`]).
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,18 +44,25 @@ pub(super) struct Index {
     forgotten: Forgotten,
     /// Which topic is looked at next for events that are too old.
     hand: usize,
+    /// How many topics have been made.
+    born: u32,
+}
+
+/// Never that of another topic, although the place is given again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TopicId {
+    at: u32,
+    born: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TopicId(usize);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct GroupId(usize);
+pub(super) struct GroupId(u32);
 
 /// A topic.
 #[derive(Debug)]
 struct State {
     name: Topic,
+    born: u32,
     policy: Policy,
     slots: VecDeque<Slot>,
     /// The sum of the slots' weights.
@@ -79,19 +87,37 @@ struct Slot {
 #[derive(Debug)]
 struct Group {
     pattern: Pattern,
+    /// Also those that have been forgotten since somebody looked.
     topics: Vec<TopicId>,
+    gone: usize,
     /// Its newest events, so that who keeps up does not look at every topic.
     recent: VecDeque<(u64, TopicId)>,
     /// The offset from which on `recent` has all.
     recent_from: u64,
-    /// The last mark of a lossless topic that has been forgotten since somebody reads.
-    lost: u64,
+    /// The newest marks of lossless topics that have been forgotten since somebody reads.
+    lost: VecDeque<Lost>,
     crowd: Arc<Crowd>,
     readers: usize,
 }
 
-/// The newest events that a pattern keeps: 16 bytes for each.
+/// The mark of a topic that is gone.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    offset: u64,
+    topic: TopicId,
+    disconnects: bool,
+}
+
+/// The newest events that a pattern keeps, 16 bytes for each, and the marks, 24 bytes.
 const RECENT: usize = 4096;
+
+/// What comes next in each topic of a pattern, for who is far behind: at or before
+/// `until`, at this offset or a later one.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    nexts: BinaryHeap<Reverse<(u64, TopicId)>>,
+    until: u64,
+}
 
 /// One thing that a reader wants.
 #[derive(Debug)]
@@ -104,12 +130,13 @@ pub(super) enum Want {
     Group {
         id: GroupId,
         /// For topics in which it is to have older events than those after its offset,
-        /// or fewer.
+        /// or fewer; by topic.
         from: Vec<(TopicId, u64)>,
         /// For all others.
         else_from: u64,
         /// The highest mark of the topics that were forgotten before it came.
         lost: u64,
+        ahead: Option<Ahead>,
     },
 }
 
@@ -144,6 +171,7 @@ impl Index {
             groups: Slab::new(),
             forgotten: Forgotten::new(),
             hand: 0,
+            born: 0,
         }
     }
 
@@ -180,16 +208,18 @@ impl Index {
     }
 
     pub(super) fn readers(&self, name: &Topic) -> usize {
-        let state = self.names.get(name).and_then(|id| self.topics.get(id.0));
+        let state = self.names.get(name).and_then(|id| self.state(*id));
         state.map_or(0, |state| {
             let groups = state.groups.iter().filter_map(|id| self.groups.get(id.0));
             state.readers + groups.map(|group| group.readers).sum::<usize>()
         })
     }
 
-    pub(super) fn latest(&self, name: &Topic) -> Option<&Entry> {
-        let state = self.topics.get(self.names.get(name)?.0)?;
-        Some(&state.slots.back()?.entry)
+    /// The newest event of a topic, if it is not too old.
+    pub(super) fn latest(&self, name: &Topic, now: Option<Instant>) -> Option<&Entry> {
+        let state = self.state(*self.names.get(name)?)?;
+        let newest = state.slots.back()?;
+        (state.expired(now) < state.slots.len()).then_some(&newest.entry)
     }
 
     /// Appends an event. What retention no longer covers goes.
@@ -205,7 +235,7 @@ impl Index {
         let offset = self.next;
         self.next += 1;
         let weight = ring::weight(&event);
-        let Some(state) = self.topics.get_mut(id.0) else {
+        let Some(state) = self.topics.get_mut(id.at) else {
             return position;
         };
         if state.policy.conflates {
@@ -240,12 +270,13 @@ impl Index {
     pub(super) fn sweep(&mut self, topics: usize, now: Instant, after: &mut After) {
         for _ in 0..topics.min(self.topics.len()) {
             self.hand = (self.hand + 1) % self.topics.len();
-            let id = TopicId(self.hand);
-            if let Some(state) = self.topics.get_mut(self.hand) {
+            let at = self.hand as u32;
+            if let Some(state) = self.topics.get_mut(at) {
                 if state.policy.retention.age.is_some() {
                     state.evict(now, after);
                 }
-                self.forget_if_idle(id);
+                let born = state.born;
+                self.forget_if_idle(TopicId { at, born });
             }
         }
     }
@@ -253,7 +284,7 @@ impl Index {
     /// Somebody reads a topic by name.
     pub(super) fn read_topic(&mut self, name: &Topic) -> (TopicId, Arc<Crowd>) {
         let id = self.enter(name);
-        let crowd = match self.topics.get_mut(id.0) {
+        let crowd = match self.topics.get_mut(id.at) {
             Some(state) => {
                 state.readers += 1;
                 Arc::clone(state.crowd.get_or_insert_with(Crowd::new))
@@ -283,7 +314,7 @@ impl Index {
     pub(super) fn leave(&mut self, want: &Want) {
         match want {
             Want::Topic { id, .. } => {
-                if let Some(state) = self.topics.get_mut(id.0) {
+                if let Some(state) = self.topics.get_mut(id.at) {
                     state.readers -= 1;
                     if state.readers == 0 {
                         state.crowd = None;
@@ -301,7 +332,9 @@ impl Index {
                 {
                     self.patterns.remove(&group.pattern);
                     for topic in group.topics {
-                        if let Some(state) = self.topics.get_mut(topic.0) {
+                        // Of a topic that has taken the place there is nothing to remove
+                        // but what is to be removed.
+                        if let Some(state) = self.topics.get_mut(topic.at) {
                             state.groups.retain(|group| group != id);
                         }
                     }
@@ -313,32 +346,60 @@ impl Index {
     /// What comes next behind `told`, and its offset.
     pub(super) fn next_of(
         &self,
-        wants: &[Want],
+        wants: &mut [Want],
         told: u64,
         now: Option<Instant>,
     ) -> Option<(u64, Next)> {
-        let nexts = wants.iter().filter_map(|want| match want {
+        let nexts = wants.iter_mut().filter_map(|want| match want {
             Want::Topic { id, from } => self.next_in(*id, told, *from, now),
             Want::Group {
                 id,
                 from,
                 else_from,
                 lost,
+                ahead,
             } => {
-                let next = self.next_in_group(*id, told, from, *else_from, now);
+                let from = From {
+                    special: from,
+                    others: *else_from,
+                };
+                let next = self.next_in_group(*id, told, from, ahead, now);
                 let lost = (*lost > told).then_some((*lost, Next::Lost { disconnects: false }));
-                [next, lost]
-                    .into_iter()
-                    .flatten()
-                    .min_by_key(|(offset, _)| *offset)
+                let gone = self.lost_in_group(*id, told, from);
+                let nexts = [next, gone, lost].into_iter().flatten();
+                nexts.min_by_key(|(offset, _)| *offset)
             }
         });
         nexts.min_by_key(|(offset, _)| *offset)
     }
 
+    /// Whether there is anything behind `told`.
+    pub(super) fn has_next(&self, wants: &[Want], told: u64, now: Option<Instant>) -> bool {
+        wants.iter().any(|want| match want {
+            Want::Topic { id, from } => self.next_in(*id, told, *from, now).is_some(),
+            Want::Group {
+                id,
+                from,
+                else_from,
+                lost,
+                ..
+            } => {
+                let from = From {
+                    special: from,
+                    others: *else_from,
+                };
+                let has_next =
+                    |topic: &TopicId| self.next_in(*topic, told, from.of(*topic), now).is_some();
+                *lost > told
+                    || self.lost_in_group(*id, told, from).is_some()
+                    || self.topics_of(*id).iter().any(has_next)
+            }
+        })
+    }
+
     /// The event of this offset in this topic.
     pub(super) fn event(&self, id: TopicId, offset: u64) -> Option<&Entry> {
-        let state = self.topics.get(id.0)?;
+        let state = self.state(id)?;
         let slot = state.slots.get(state.behind(offset - 1))?;
         Some(&slot.entry)
     }
@@ -346,7 +407,7 @@ impl Index {
     /// The offset of the oldest of the last `last` events that are held of a topic,
     /// behind its newest if there is none.
     pub(super) fn last(&self, id: TopicId, last: u64, now: Option<Instant>) -> u64 {
-        let Some(state) = self.topics.get(id.0) else {
+        let Some(state) = self.state(id) else {
             return self.next;
         };
         let held = state.slots.len() - state.expired(now);
@@ -356,9 +417,7 @@ impl Index {
     }
 
     pub(super) fn conflates(&self, id: TopicId) -> bool {
-        self.topics
-            .get(id.0)
-            .is_some_and(|state| state.policy.conflates)
+        self.state(id).is_some_and(|state| state.policy.conflates)
     }
 
     pub(super) fn topics_of(&self, id: GroupId) -> &[TopicId] {
@@ -377,7 +436,7 @@ impl Index {
         from: u64,
         now: Option<Instant>,
     ) -> Option<(u64, Next)> {
-        let state = self.topics.get(id.0)?;
+        let state = self.state(id)?;
         let expired = state.expired(now);
         if !state.policy.conflates {
             let mark = match expired.checked_sub(1).and_then(|at| state.slots.get(at)) {
@@ -398,35 +457,58 @@ impl Index {
         &self,
         id: GroupId,
         told: u64,
-        from: &[(TopicId, u64)],
-        else_from: u64,
+        from: From<'_>,
+        ahead: &mut Option<Ahead>,
         now: Option<Instant>,
     ) -> Option<(u64, Next)> {
         let group = self.groups.get(id.0)?;
-        let lost = (group.lost > told && group.lost >= else_from)
-            .then_some((group.lost, Next::Lost { disconnects: false }));
-        let from_of = |topic: TopicId| {
-            let special = from.iter().find(|(of, _)| *of == topic);
-            special.map_or(else_from, |(_, from)| *from)
-        };
-        let next = if from.is_empty() && told + 1 >= group.recent_from {
+        if from.special.is_empty() && told + 1 >= group.recent_from {
+            *ahead = None;
             let begins = group.recent.partition_point(|(offset, _)| *offset <= told);
-            group.recent.range(begins..).find_map(|(offset, topic)| {
-                match self.next_in(*topic, offset - 1, else_from, now) {
-                    Some((next, found)) if next == *offset => Some((next, found)),
-                    _ => None,
+            return group.recent.range(begins..).find_map(|(offset, topic)| {
+                let next = self.next_in(*topic, offset - 1, from.others, now);
+                next.filter(|(next, _)| next == offset)
+            });
+        }
+        loop {
+            let newest = self.next - 1;
+            let ahead = ahead.get_or_insert_with(|| Ahead {
+                nexts: BinaryHeap::new(),
+                until: told,
+            });
+            // What comes next in a topic never comes to stand before where it stood.
+            while let Some(Reverse((offset, topic))) = ahead.nexts.pop() {
+                let Some((at, next)) = self.next_in(topic, told, from.of(topic), now) else {
+                    continue;
+                };
+                if at <= ahead.until {
+                    ahead.nexts.push(Reverse((at, topic)));
                 }
-            })
-        } else {
-            let topics = group.topics.iter();
-            topics
-                .filter_map(|topic| self.next_in(*topic, told, from_of(*topic), now))
-                .min_by_key(|(offset, _)| *offset)
-        };
-        [next, lost]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(offset, _)| *offset)
+                if at == offset {
+                    return Some((at, next));
+                }
+            }
+            if ahead.until >= newest {
+                return None;
+            }
+            let behind = told.max(ahead.until);
+            ahead.until = newest;
+            let nexts = group.topics.iter().filter_map(|topic| {
+                let (at, _) = self.next_in(*topic, behind, from.of(*topic), now)?;
+                Some(Reverse((at, *topic)))
+            });
+            ahead.nexts = nexts.collect();
+        }
+    }
+
+    /// The next mark of a topic of a pattern that has been forgotten.
+    fn lost_in_group(&self, id: GroupId, told: u64, from: From<'_>) -> Option<(u64, Next)> {
+        let lost = &self.groups.get(id.0)?.lost;
+        let begins = lost.partition_point(|lost| lost.offset <= told);
+        let mut behind = lost.range(begins..);
+        let next = behind.find(|lost| lost.offset >= from.of(lost.topic))?;
+        let disconnects = next.disconnects;
+        Some((next.offset, Next::Lost { disconnects }))
     }
 
     /// The place of a topic, which is made if there is none.
@@ -436,8 +518,11 @@ impl Index {
         }
         let groups = self.patterns.iter();
         let groups = groups.filter(|(pattern, _)| pattern.matches(name));
+        self.born = self.born.wrapping_add(1);
+        let born = self.born;
         let state = State {
             name: name.clone(),
+            born,
             policy: self.policies.of(name),
             slots: VecDeque::new(),
             bytes: 0,
@@ -447,7 +532,10 @@ impl Index {
             groups: groups.map(|(_, id)| *id).collect(),
         };
         let groups = state.groups.clone();
-        let id = TopicId(self.topics.insert(state));
+        let id = TopicId {
+            at: self.topics.insert(state),
+            born,
+        };
         for group in groups {
             if let Some(group) = self.groups.get_mut(group.0) {
                 group.topics.push(id);
@@ -463,14 +551,15 @@ impl Index {
         let id = GroupId(self.groups.insert(Group {
             pattern: pattern.clone(),
             topics: topics.clone(),
+            gone: 0,
             recent: VecDeque::new(),
             recent_from: self.next,
-            lost: 0,
+            lost: VecDeque::new(),
             crowd: Crowd::new(),
             readers: 0,
         }));
         for topic in topics {
-            if let Some(state) = self.topics.get_mut(topic.0) {
+            if let Some(state) = self.topics.get_mut(topic.at) {
                 state.groups.push(id);
             }
         }
@@ -480,10 +569,10 @@ impl Index {
 
     fn forget_if_idle(&mut self, id: TopicId) {
         let is_idle = |state: &State| state.readers == 0 && state.slots.is_empty();
-        if !self.topics.get(id.0).is_some_and(is_idle) {
+        if !self.state(id).is_some_and(is_idle) {
             return;
         }
-        let Some(state) = self.topics.remove(id.0) else {
+        let Some(state) = self.topics.remove(id.at) else {
             return;
         };
         self.names.remove(&state.name);
@@ -493,14 +582,61 @@ impl Index {
             state.evicted
         };
         for group in state.groups {
-            if let Some(group) = self.groups.get_mut(group.0) {
-                group.topics.retain(|topic| *topic != id);
-                group.lost = group.lost.max(mark);
+            let Some(group) = self.groups.get_mut(group.0) else {
+                continue;
+            };
+            group.gone += 1;
+            if 2 * group.gone > group.topics.len() {
+                let is_there = |id: &TopicId| {
+                    let state = self.topics.get(id.at);
+                    state.is_some_and(|state| state.born == id.born)
+                };
+                group.topics.retain(is_there);
+                group.gone = 0;
+            }
+            if mark > 0 {
+                let disconnects = state.policy.disconnects;
+                group.lose(Lost {
+                    offset: mark,
+                    topic: id,
+                    disconnects,
+                });
             }
         }
         if mark > 0 {
             self.forgotten.keep(state.name, mark);
         }
+    }
+
+    fn state(&self, id: TopicId) -> Option<&State> {
+        let state = self.topics.get(id.at)?;
+        (state.born == id.born).then_some(state)
+    }
+}
+
+impl Group {
+    fn lose(&mut self, mark: Lost) {
+        let at = self.lost.partition_point(|lost| lost.offset < mark.offset);
+        self.lost.insert(at, mark);
+        if self.lost.len() > RECENT {
+            // Who has not been told of it is told by the next one.
+            self.lost.pop_front();
+        }
+    }
+}
+
+/// Where a reader by a pattern begins in each topic.
+#[derive(Clone, Copy)]
+struct From<'a> {
+    special: &'a [(TopicId, u64)],
+    others: u64,
+}
+
+impl From<'_> {
+    fn of(self, topic: TopicId) -> u64 {
+        let special = self.special.binary_search_by_key(&topic, |(of, _)| *of);
+        let special = special.ok().and_then(|at| self.special.get(at));
+        special.map_or(self.others, |(_, from)| *from)
     }
 }
 
@@ -566,7 +702,7 @@ pub(super) struct Retained {
 #[derive(Debug)]
 struct Slab<T> {
     places: Vec<Option<T>>,
-    free: Vec<usize>,
+    free: Vec<u32>,
 }
 
 impl<T> Slab<T> {
@@ -577,29 +713,29 @@ impl<T> Slab<T> {
         }
     }
 
-    fn insert(&mut self, value: T) -> usize {
+    fn insert(&mut self, value: T) -> u32 {
         let Some(at) = self.free.pop() else {
             self.places.push(Some(value));
-            return self.places.len() - 1;
+            return (self.places.len() - 1) as u32;
         };
-        if let Some(place) = self.places.get_mut(at) {
+        if let Some(place) = self.places.get_mut(at as usize) {
             *place = Some(value);
         }
         at
     }
 
-    fn remove(&mut self, at: usize) -> Option<T> {
-        let value = self.places.get_mut(at)?.take()?;
+    fn remove(&mut self, at: u32) -> Option<T> {
+        let value = self.places.get_mut(at as usize)?.take()?;
         self.free.push(at);
         Some(value)
     }
 
-    fn get(&self, at: usize) -> Option<&T> {
-        self.places.get(at)?.as_ref()
+    fn get(&self, at: u32) -> Option<&T> {
+        self.places.get(at as usize)?.as_ref()
     }
 
-    fn get_mut(&mut self, at: usize) -> Option<&mut T> {
-        self.places.get_mut(at)?.as_mut()
+    fn get_mut(&mut self, at: u32) -> Option<&mut T> {
+        self.places.get_mut(at as usize)?.as_mut()
     }
 
     fn iter(&self) -> impl Iterator<Item = &T> {

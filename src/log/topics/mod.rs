@@ -185,7 +185,8 @@ impl TopicLog {
     }
 
     pub(crate) fn latest(&self, topic: &Topic) -> Option<Entry> {
-        self.index.read().latest(topic).cloned()
+        let now = self.now();
+        self.index.read().latest(topic, now).cloned()
     }
 
     pub(crate) fn topics(&self) -> usize {
@@ -208,9 +209,10 @@ impl TopicLog {
         let newest = index.next() - 1;
         let (begin, reason) = match subscribe.last_event_id {
             None => (Begin::By(subscribe.start), None),
-            Some(LastEventId::At(id)) if id.epoch() != index.epoch() => {
-                (Begin::By(subscribe.start), Some((GapReason::Epoch, None)))
-            }
+            Some(LastEventId::At(id)) if id.epoch() != index.epoch() => (
+                Begin::By(subscribe.start),
+                Some((GapReason::Epoch, Some(id))),
+            ),
             Some(LastEventId::At(id)) if id.offset() > newest => {
                 (Begin::By(Start::Oldest), Some((GapReason::Ahead, Some(id))))
             }
@@ -235,15 +237,19 @@ impl TopicLog {
                     from: Vec::new(),
                     else_from: 0,
                     lost: index.forgotten(pattern),
+                    ahead: None,
                 },
                 Begin::By(_) => {
                     let topics = index.topics_of(id).iter();
                     let from = topics.map(|topic| (*topic, begin.of(&index, *topic, now)));
+                    let mut from: Vec<_> = from.filter(|(_, from)| *from <= newest).collect();
+                    from.sort_unstable();
                     Want::Group {
                         id,
-                        from: from.filter(|(_, from)| *from <= newest).collect(),
+                        from,
                         else_from: newest + 1,
                         lost: 0,
+                        ahead: None,
                     }
                 }
             });
@@ -285,7 +291,7 @@ impl TopicLog {
     /// Whether a reader has nothing to read now.
     pub(crate) fn is_at_end(&self, reader: &Reader) -> bool {
         let (index, now) = (self.index.read(), self.now());
-        index.next_of(&reader.wants, reader.told, now).is_none()
+        !index.has_next(&reader.wants, reader.told, now)
     }
 
     /// The next event.
@@ -303,10 +309,11 @@ impl TopicLog {
 
     /// The blocks of the next events, as many as fit a page, in one piece.
     pub(crate) fn poll_run(&self, cx: &mut Context<'_>, reader: &mut Reader) -> Poll<Found<Bytes>> {
+        let is_like_others = reader.is_like_others();
         self.poll_events(cx, reader, PAGE).map(|found| match found {
             Found::Events((first, more)) if more.is_empty() => Found::Events(first.sse().clone()),
             Found::Events((first, more)) => Found::Events(match &*reader.places {
-                [place] => place.crowd.join(&first, &more),
+                [place] if is_like_others => place.crowd.join(&first, &more),
                 _ => join(&first, &more),
             }),
             Found::Gap(gap) => Found::Gap(gap),
@@ -323,8 +330,8 @@ impl TopicLog {
     ) -> Poll<Found<(Entry, Vec<Entry>)>> {
         let now = self.now();
         let index = self.index.read();
-        let Some((offset, next)) = index.next_of(&reader.wants, reader.told, now) else {
-            reader.told = index.next() - 1;
+        let Some((offset, next)) = index.next_of(&mut reader.wants, reader.told, now) else {
+            reader.tell(index.next() - 1);
             if index.is_closed() {
                 return Poll::Ready(Found::End(End::Closed));
             }
@@ -339,7 +346,7 @@ impl TopicLog {
         };
         let id = match next {
             Next::Event(id) => id,
-            Next::Lost { disconnects } if disconnects && offset > reader.joined => {
+            next if reader.ends_by(offset, next) => {
                 return Poll::Ready(Found::End(End::Slow));
             }
             Next::Lost { .. } => return Poll::Ready(Found::Gap(reader.lose(&index, offset, now))),
@@ -353,7 +360,7 @@ impl TopicLog {
         let mut size = first.sse().len();
         while size < bytes
             && let Some((offset, Next::Event(id))) =
-                index.next_of(&reader.wants, offset.max(reader.told), now)
+                index.next_of(&mut reader.wants, reader.told, now)
             && let Some(entry) = index.event(id, offset)
             && size + entry.sse().len() <= bytes
         {
@@ -372,6 +379,15 @@ impl TopicLog {
 }
 
 impl Reader {
+    /// Whether it wants all that the others of its crowd do behind its offset.
+    fn is_like_others(&self) -> bool {
+        match &*self.wants {
+            [Want::Topic { .. }] => true,
+            [Want::Group { from, .. }] => from.is_empty(),
+            _ => false,
+        }
+    }
+
     fn tell(&mut self, offset: u64) {
         self.told = offset;
         if offset >= self.joined {
@@ -386,6 +402,11 @@ impl Reader {
         }
     }
 
+    /// Whether it is sent away for having lost this.
+    fn ends_by(&self, offset: u64, next: Next) -> bool {
+        offset > self.joined && next == Next::Lost { disconnects: true }
+    }
+
     /// Tells of the mark at `offset`, together with those between which and it there is
     /// no event.
     fn lose(&mut self, index: &Index, offset: u64, now: Option<Instant>) -> Gap {
@@ -396,7 +417,10 @@ impl Reader {
             GapReason::Evicted
         };
         self.tell(offset);
-        while let Some((offset, Next::Lost { .. })) = index.next_of(&self.wants, self.told, now) {
+        while let Some((offset, next @ Next::Lost { .. })) =
+            index.next_of(&mut self.wants, self.told, now)
+            && !self.ends_by(offset, next)
+        {
             self.tell(offset);
         }
         Gap::new(reason, None, Some(from), index.position(self.told))
