@@ -4,12 +4,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use http::Request;
+use http::{Request, StatusCode};
 use tokio_test::task::spawn;
 use tokio_test::{assert_pending, assert_ready};
 use tornadose::{
     Delivery, End, Event, EventBody, EventSource, GapReason, Hub, LastEventId, Permit, Policy,
-    Position, Retention, Start, SubmitError, Subscribe, Subscription, Topic, Topics,
+    Position, Refusal, Retention, Start, SubmitError, Subscribe, Subscription, Topic, Topics,
 };
 
 fn topic(name: &str) -> Topic {
@@ -427,4 +427,153 @@ async fn what_is_too_old_is_not_there() {
     assert!(hub.get(&topic("a")).is_some());
     advance(60).await;
     assert!(hub.get(&topic("a")).is_none());
+}
+
+// Isolation
+
+/// A topic is a text, compared byte by byte: however it is written, who asks gets what
+/// the hook has allowed, under the one name that it has, or nothing.
+#[test]
+fn no_way_of_writing_a_topic_reaches_another() {
+    const ALLOWED: [&str; 3] = ["rooms/7", "caf\u{e9}", "a b"];
+    let hub = Hub::new();
+    let source = EventSource::new(hub.clone()).permit(|head| {
+        let mut topics = Topics::new();
+        for text in head.queries("topic") {
+            let topic: Topic = text.parse().map_err(|_| Refusal::NOT_FOUND)?;
+            if !ALLOWED.contains(&topic.as_str()) {
+                return Err(Refusal::FORBIDDEN);
+            }
+            topics = topics.topic(topic);
+        }
+        Ok(Permit::new().topics(topics).start(Start::Oldest))
+    });
+    // Whatever these might be taken for is there.
+    for name in [
+        "rooms/7",
+        "rooms/8",
+        "rooms",
+        "ROOMS/7",
+        "secret",
+        "rooms/7/secret",
+        "rooms%2F7",
+        "rooms/./7",
+        "rooms/../secret",
+        "cafe\u{301}",
+        "caf\u{e9}",
+        "a b",
+        "a%20b",
+        "a%2Bb",
+        ".",
+        "..",
+    ] {
+        submit(&hub, name, name);
+    }
+    let ask = |query: &str| {
+        let request = Request::builder().uri(format!("/events?{query}"));
+        let response = source.respond(&request.body(()).expect("a request"));
+        let status = response.status();
+        if status != StatusCode::OK {
+            return (status.as_u16(), Vec::new());
+        }
+        (200, sent(&mut response.into_body()))
+    };
+    for (query, reached) in [
+        // The same name, written in other ways that a query has.
+        ("topic=rooms/7", "rooms/7"),
+        ("topic=rooms%2F7", "rooms/7"),
+        ("topic=rooms%2f7", "rooms/7"),
+        ("topic=%72ooms/%37", "rooms/7"),
+        ("topic=caf%C3%A9", "caf\u{e9}"),
+        ("topic=caf%c3%a9", "caf\u{e9}"),
+        ("topic=a+b", "a b"),
+        ("topic=a%20b", "a b"),
+        ("topic=rooms/7&topic=rooms/7", "rooms/7"),
+        ("x=rooms/8&topic=rooms/7", "rooms/7"),
+    ] {
+        assert_eq!(ask(query), (200, vec![reached.to_owned()]), "{query}");
+    }
+    assert_eq!(ask("topic=rooms/7&topic=a+b").1, ["rooms/7", "a b"]);
+    for nothing in [
+        "",
+        "TOPIC=rooms/7",
+        "topic[]=rooms/7",
+        "%74opic=rooms/7",
+        "x=rooms/7",
+        // Not UTF-8: overlong, a lone byte, a surrogate.
+        "topic=rooms%C0%AF7",
+        "topic=caf%E9",
+        "topic=rooms/7%ED%A0%80",
+    ] {
+        assert_eq!(ask(nothing), (200, Vec::new()), "{nothing}");
+    }
+    let long = format!("topic={}", "x".repeat(256));
+    let deep = format!("topic={}", ["x"; 17].join("/"));
+    let padded = format!("topic=rooms/7{}", "%20".repeat(300));
+    for (query, status) in [
+        // Encoded twice.
+        ("topic=rooms%252F7", 403),
+        ("topic=%2572ooms/7", 403),
+        ("topic=a%2520b", 403),
+        // Dots.
+        ("topic=rooms/./7", 403),
+        ("topic=rooms/../secret", 403),
+        ("topic=x/../rooms/7", 403),
+        ("topic=%2e%2e", 403),
+        ("topic=./rooms/7", 403),
+        // Levels that are empty.
+        ("topic=", 404),
+        ("topic", 404),
+        ("topic=/", 404),
+        ("topic=/rooms/7", 404),
+        ("topic=rooms/7/", 404),
+        ("topic=rooms//7", 404),
+        ("topic=rooms%2F%2F7", 404),
+        // Case, and what looks like a slash.
+        ("topic=ROOMS/7", 403),
+        ("topic=Rooms/7", 403),
+        ("topic=rooms%5C7", 403),
+        ("topic=rooms%E2%88%957", 403),
+        ("topic=rooms%EF%BC%8F7", 403),
+        // Control characters.
+        ("topic=rooms/7%00", 404),
+        ("topic=%00rooms/7", 404),
+        ("topic=rooms/7%0A", 404),
+        ("topic=rooms/7%0D%0Adata:%20x", 404),
+        ("topic=rooms/7%C2%85", 404),
+        // The same text in another form: decomposed, with what cannot be seen, in full
+        // width, right to left.
+        ("topic=cafe%CC%81", 403),
+        ("topic=rooms/7%E2%80%8B", 403),
+        ("topic=rooms/%EF%BC%97", 403),
+        ("topic=%E2%80%AErooms/7", 403),
+        // No encoding at all.
+        ("topic=rooms%2", 403),
+        ("topic=rooms/7%", 403),
+        ("topic=rooms/7%zz", 403),
+        // Wildcards are no text of a topic.
+        ("topic=%2B/7", 404),
+        ("topic=rooms/%2B", 404),
+        ("topic=%23", 404),
+        ("topic=rooms/%23", 404),
+        ("topic=a%2Bb", 404),
+        ("topic=+", 403),
+        ("topic=rooms/+", 403),
+        // Spaces.
+        ("topic=+rooms/7", 403),
+        ("topic=rooms/7%20", 403),
+        // Too much.
+        (&*long, 404),
+        (&*deep, 404),
+        (&*padded, 404),
+        // One of several.
+        ("topic=rooms/7&topic=secret", 403),
+        ("topic=rooms/7&topic=rooms//7", 404),
+        ("topic=secret&topic=rooms/7", 403),
+        ("topic=rooms/7,secret", 403),
+        ("topic=rooms/7;topic=secret", 403),
+    ] {
+        assert_eq!(ask(query), (status, Vec::new()), "{query}");
+    }
+    assert_eq!(hub.subscribers(), 0);
 }
