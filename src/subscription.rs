@@ -175,8 +175,9 @@ pub struct Subscription {
     until: Option<u64>,
     /// Why it yields nothing more.
     end: Option<End>,
-    throttle: Option<Throttle>,
-    control: Option<(Control, Ticket)>,
+    /// Boxed, like what follows: hardly anybody has one.
+    throttle: Option<Box<Throttle>>,
+    control: Option<Box<(Control, Ticket)>>,
 }
 
 enum Source {
@@ -207,7 +208,7 @@ impl Subscription {
             },
             until: None,
             end: None,
-            throttle: subscribe.min_interval.map(Throttle::new),
+            throttle: subscribe.min_interval.map(Throttle::new).map(Box::new),
             control: None,
         }
     }
@@ -222,11 +223,11 @@ impl Subscription {
             },
             until: None,
             end: None,
-            throttle: subscribe.min_interval.map(Throttle::new),
+            throttle: subscribe.min_interval.map(Throttle::new).map(Box::new),
             control: subscribe
                 .control
                 .clone()
-                .map(|control| (control, Ticket::default())),
+                .map(|control| Box::new((control, Ticket::default()))),
         }
     }
 
@@ -410,7 +411,7 @@ impl Subscription {
         if let Some(end) = self.end {
             return Poll::Ready(Found::End(end));
         }
-        if let Some((control, ticket)) = &mut self.control
+        if let Some((control, ticket)) = self.control.as_deref_mut()
             && let Source::Topics { log, reader, .. } = &mut self.source
             && let Some(change) = control.take(ticket, cx.waker())
         {
@@ -521,7 +522,7 @@ impl Drop for Subscription {
             Source::Topics { log, reader, .. } => log.unsubscribe(reader),
             Source::Stream(_) => {}
         }
-        if let Some((control, ticket)) = &mut self.control {
+        if let Some((control, ticket)) = self.control.as_deref_mut() {
             control.leave(ticket);
         }
     }

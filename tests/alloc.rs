@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
 use allocation_counter::measure;
-use tornadose::{DataStore, Event, EventName, QueueStore, Retention, Start, Store, Subscription};
+use tornadose::{
+    DataStore, Event, EventName, Hub, Pattern, Policy, QueueStore, Retention, Start, Store,
+    Subscribe, Subscription, Topic,
+};
 
 struct Nobody;
 
@@ -71,6 +74,78 @@ fn the_number_of_allocations_of_a_submit_does_not_depend_on_who_waits() {
         assert_eq!((none, thousand), (one, one), "{name}");
         assert!(one <= 2, "{name}: {one}");
     }
+}
+
+const TOPICS: usize = 10_000;
+
+fn topic(number: usize) -> Topic {
+    format!("rooms/{number:05}").parse().expect("a topic")
+}
+
+/// What each of many takes that this makes, in bytes; of those that it makes for all it
+/// counts a part.
+fn bytes_of_each<T>(make: impl FnOnce() -> T) -> usize {
+    let mut made = None;
+    let taken = measure(|| made = Some(make()));
+    taken.bytes_current as usize / TOPICS
+}
+
+/// An event is counted apart, as a store of one topic has it, and so is the name.
+#[test]
+fn a_topic_takes_little_beside_its_events() {
+    let topics: Vec<_> = (0..TOPICS).map(topic).collect();
+    let alone = bytes_of_each(|| {
+        let store = QueueStore::builder()
+            .retention(Retention::new().events(TOPICS))
+            .build();
+        for _ in 0..TOPICS {
+            store.submit(event()).expect("taken");
+        }
+        store
+    });
+    for (name, policy) in [("latest", Policy::latest()), ("queue", Policy::default())] {
+        let hub = Hub::builder().default_policy(policy).build();
+        let taken = bytes_of_each(|| {
+            for topic in &topics {
+                let event = event().topic(topic.clone());
+                hub.submit(event).expect("taken");
+            }
+        });
+        println!("{name}: {taken} bytes for a topic of one event, which takes {alone} of them");
+        assert!(taken <= 256 + alone, "{name}: {taken}, {alone}");
+    }
+}
+
+#[test]
+fn a_subscription_takes_little() {
+    let topics: Vec<_> = (0..TOPICS).map(topic).collect();
+    let pattern: Pattern = "rooms/+".parse().expect("a pattern");
+    let hub = Hub::builder().default_policy(Policy::latest()).build();
+    for topic in &topics {
+        hub.submit(event().topic(topic.clone())).expect("taken");
+    }
+    let live = || Subscribe::from(Start::Live);
+    let waker = Waker::from(Arc::new(Nobody));
+    let by_name = bytes_of_each(|| {
+        let all = topics.iter().map(|topic| {
+            let mut subscription = hub.subscribe(live().topics(topic.clone()));
+            park(&mut subscription, &waker);
+            subscription
+        });
+        all.collect::<Vec<_>>()
+    });
+    let head = hub.latest().expect("there are events");
+    let by_pattern = bytes_of_each(|| {
+        let all = (0..TOPICS).map(|_| {
+            let mut subscription = hub.subscribe(live().after(head).topics(pattern.clone()));
+            park(&mut subscription, &waker);
+            subscription
+        });
+        all.collect::<Vec<_>>()
+    });
+    println!("{by_name} bytes for the only subscription to a topic, {by_pattern} by a pattern");
+    assert!(by_name <= 1024, "{by_name}");
+    assert!(by_pattern <= 1024, "{by_pattern}");
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! The hub: many topics, one order.
 
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use http::{Request, StatusCode};
 use tokio_test::task::spawn;
 use tokio_test::{assert_pending, assert_ready};
 use tornadose::{
-    Control, Delivery, End, Event, EventSource, GapReason, Hub, LastEventId, Permit, Policy,
-    Position, Retention, Shutdown, Start, SubmitError, Subscribe, Subscription, Topic, Topics,
+    Control, Delivery, End, Event, EventBody, EventSource, GapReason, Hub, LastEventId, Permit,
+    Policy, Position, Refusal, Retention, Shutdown, Start, SubmitError, Subscribe, Subscription,
+    Topic, Topics,
 };
 
 fn topic(name: &str) -> Topic {
@@ -43,10 +47,10 @@ fn now(subscription: &mut Subscription) -> Vec<String> {
     loop {
         let mut next = spawn(subscription.recv());
         match next.poll() {
-            std::task::Poll::Ready(Some(Delivery::Event(event))) => {
+            Poll::Ready(Some(Delivery::Event(event))) => {
                 all.push(event.data().to_owned());
             }
-            std::task::Poll::Ready(Some(Delivery::Gap(gap))) => {
+            Poll::Ready(Some(Delivery::Gap(gap))) => {
                 let from = gap
                     .from
                     .map_or("?".to_owned(), |from| from.offset().to_string());
@@ -59,9 +63,9 @@ fn now(subscription: &mut Subscription) -> Vec<String> {
                     gap.resume.offset()
                 ));
             }
-            std::task::Poll::Ready(Some(_)) => unreachable!(),
-            std::task::Poll::Ready(None) => all.push("end".to_owned()),
-            std::task::Poll::Pending => return all,
+            Poll::Ready(Some(_)) => unreachable!(),
+            Poll::Ready(None) => all.push("end".to_owned()),
+            Poll::Pending => return all,
         }
         if all.last().is_some_and(|last| last == "end") {
             return all;
@@ -172,6 +176,40 @@ fn who_is_slow_is_told_or_sent_away() {
     assert_eq!(gone.end(), Some(End::Slow));
 }
 
+/// Of each topic, received and missed add up to submitted.
+#[test]
+fn what_is_missed_of_topics_by_name_is_counted() {
+    let hub = keeping(3);
+    let mut reader = read(&hub, Start::Live, &["a", "b"]);
+    let (mut submitted, mut received, mut missed) = (0, 0, 0);
+    for round in 1..=60_u64 {
+        for n in 0..(round * 7) % 23 {
+            submit(&hub, ["a", "b", "c"][(round + n) as usize % 3], "x");
+            submitted += u64::from((round + n) % 3 != 2);
+        }
+        for heard in now(&mut reader) {
+            match heard.split_once(" (") {
+                None => received += 1,
+                Some((_, count)) => {
+                    missed += count.trim_end_matches(')').parse::<u64>().expect("a count");
+                }
+            }
+        }
+        assert_eq!(received + missed, submitted, "{round}");
+    }
+    assert!(missed > 100, "{missed}");
+    // Who comes back before anything is gone is told how many, too.
+    let at = reader.position().expect("a position");
+    let mut back = read_after(&hub, at, &["a", "b"]);
+    for _ in 0..5 {
+        submit(&hub, "a", "x");
+    }
+    assert_eq!(
+        now(&mut back)[0].split_once(" (").map(|(_, n)| n),
+        Some("2)")
+    );
+}
+
 #[test]
 fn the_latest_value_comes_first_and_in_order() {
     let hub = keeping(10);
@@ -273,7 +311,7 @@ fn ids_that_cannot_be_judged_are_told() {
     let hub = Hub::new();
     let other = submit(&Hub::new(), "a", "x");
     submit(&hub, "a", "1");
-    assert_eq!(now(&mut read_after(&hub, other, &["a"])), ["epoch ?..1"]);
+    assert_eq!(now(&mut read_after(&hub, other, &["a"])), ["epoch 1..1"]);
     let malformed = LastEventId::parse(b"?");
     assert_eq!(
         now(&mut read_after(&hub, malformed, &["a"])),
@@ -402,12 +440,12 @@ async fn a_quiet_client_is_told_where_it_is() {
     let request = http::Request::get("/").body(()).expect("a request");
     let mut body = spawn(events.respond(&request).into_body());
     let mut next = || match body.poll_next() {
-        std::task::Poll::Ready(Some(Ok(bytes))) => {
+        Poll::Ready(Some(Ok(bytes))) => {
             let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
             Some(text)
         }
-        std::task::Poll::Ready(_) => panic!("it goes on"),
-        std::task::Poll::Pending => None,
+        Poll::Ready(_) => panic!("it goes on"),
+        Poll::Pending => None,
     };
     // Where it begins: before the value.
     assert!(next().expect("a preamble").ends_with("-0\n\n"));
@@ -445,5 +483,305 @@ fn a_shutdown_ends_the_streams_of_quiet_topics_at_once() {
         rest += str::from_utf8(&bytes).expect("UTF-8");
     }
     assert!(rest.contains("-1\ndata: x\n\nretry: "), "{rest}");
+    assert_eq!(hub.subscribers(), 0);
+}
+
+/// The data of all events that a stream sends now.
+fn sent(body: &mut EventBody) -> Vec<String> {
+    let mut text = String::new();
+    while let Poll::Ready(Some(Ok(bytes))) = spawn(body.next()).poll() {
+        text.push_str(std::str::from_utf8(&bytes).expect("UTF-8"));
+    }
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    data.map(str::to_owned).collect()
+}
+
+/// What is joined for one is not for another who begins elsewhere, although there are as
+/// many events, from the same one to the same one.
+#[test]
+fn two_who_begin_differently_are_sent_what_is_theirs() {
+    let hub = Hub::new();
+    let begin = |last| {
+        let source = EventSource::new(hub.clone())
+            .start(Start::Last(last))
+            .permit(|_| Ok(Permit::new().topics(topics(&["t/+"]))));
+        source.respond(&Request::new(())).into_body()
+    };
+    for (name, data) in [("t/3", "1"), ("t/1", "2"), ("t/2", "3"), ("t/2", "4")] {
+        submit(&hub, name, data);
+    }
+    let mut early = begin(1);
+    for data in ["5", "6"] {
+        submit(&hub, "t/1", data);
+    }
+    assert_eq!(sent(&mut early), ["1", "2", "4", "5", "6"]);
+    assert_eq!(sent(&mut begin(2)), ["1", "3", "4", "5", "6"]);
+}
+
+#[test]
+fn a_gap_of_one_topic_does_not_save_who_is_too_slow_in_another() {
+    let strict = Policy::queue(Retention::new().events(1)).disconnect_slow();
+    let hub = Hub::builder()
+        .policy("strict".parse().expect("a pattern"), strict)
+        .default_policy(Policy::queue(Retention::new().events(1)))
+        .build();
+    let mut slow = read(&hub, Start::Live, &["a", "strict"]);
+    for (name, data) in [("a", "1"), ("strict", "2"), ("a", "3"), ("strict", "4")] {
+        submit(&hub, name, data);
+    }
+    assert_eq!(now(&mut slow), ["slow 0..1 (1)", "end"]);
+    assert_eq!(slow.end(), Some(End::Slow));
+}
+
+/// Ages of seconds: of `short/#` 10, of `a` 60, of all others none.
+fn ageing() -> Hub {
+    let second = Duration::from_secs(1);
+    let queue = Policy::default();
+    Hub::builder()
+        .policy(
+            "short/#".parse().expect("a pattern"),
+            queue.age(10 * second),
+        )
+        .policy(
+            "strict/#".parse().expect("a pattern"),
+            queue.age(10 * second).disconnect_slow(),
+        )
+        .policy("a".parse().expect("a pattern"), queue.age(60 * second))
+        .build()
+}
+
+async fn advance(seconds: u64) {
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+}
+
+/// Each submit looks at two topics.
+fn sweep(hub: &Hub) {
+    (0..4).for_each(|_| {
+        submit(hub, "tick", "tick");
+    });
+}
+
+fn without_ticks(subscription: &mut Subscription) -> Vec<String> {
+    let mut all = now(subscription);
+    all.retain(|what| what != "tick");
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_to_have_what_a_forgotten_topic_held_is_told() {
+    let hub = ageing();
+    submit(&hub, "short/1", "1");
+    submit(&hub, "short/1", "2");
+    let mut oldest = read(&hub, Start::Oldest, &["short/+"]);
+    let mut live = read(&hub, Start::Live, &["short/+"]);
+    advance(10).await;
+    sweep(&hub);
+    assert_eq!(hub.topics(), 1);
+    assert_eq!(now(&mut oldest), ["evicted 0..2"]);
+    assert!(now(&mut live).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_told_before_what_follows_it_in_a_topic_that_was_forgotten_between() {
+    let hub = ageing();
+    let mut slow = read(&hub, Start::Live, &["#"]);
+    submit(&hub, "a", "1");
+    advance(60).await;
+    sweep(&hub);
+    assert_eq!(hub.topics(), 1);
+    // In the place that it had.
+    submit(&hub, "other", "6");
+    submit(&hub, "a", "7");
+    submit(&hub, "short/1", "8");
+    advance(10).await;
+    sweep(&hub);
+    assert_eq!(hub.topics(), 3);
+    let told = without_ticks(&mut slow);
+    assert_eq!(told, ["slow 0..1", "6", "7", "slow 7..8"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_too_slow_is_sent_away_although_the_topic_is_forgotten() {
+    let hub = ageing();
+    let mut slow = read(&hub, Start::Live, &["strict/+"]);
+    submit(&hub, "strict/1", "1");
+    advance(10).await;
+    sweep(&hub);
+    assert_eq!(hub.topics(), 1);
+    assert_eq!(now(&mut slow), ["end"]);
+    assert_eq!(slow.end(), Some(End::Slow));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_in_the_place_of_another_does_not_begin_where_that_did() {
+    let hub = ageing();
+    submit(&hub, "a", "1");
+    submit(&hub, "short/b", "2");
+    advance(10).await;
+    sweep(&hub);
+    // It is to have the first event, which grows too old, but not the second.
+    let mut last = read(&hub, Start::Last(1), &["#"]);
+    advance(50).await;
+    sweep(&hub);
+    assert_eq!(hub.topics(), 1);
+    submit(&hub, "short/b", "11");
+    assert_eq!(without_ticks(&mut last), ["evicted 0..1", "11"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_is_not_there() {
+    let hub = ageing();
+    submit(&hub, "a", "1");
+    assert!(hub.get(&topic("a")).is_some());
+    advance(60).await;
+    assert!(hub.get(&topic("a")).is_none());
+}
+
+// Isolation
+
+/// A topic is a text, compared byte by byte: however it is written, who asks gets what
+/// the hook has allowed, under the one name that it has, or nothing.
+#[test]
+fn no_way_of_writing_a_topic_reaches_another() {
+    const ALLOWED: [&str; 3] = ["rooms/7", "caf\u{e9}", "a b"];
+    let hub = Hub::new();
+    let source = EventSource::new(hub.clone()).permit(|head| {
+        let mut topics = Topics::new();
+        for text in head.queries("topic") {
+            let topic: Topic = text.parse().map_err(|_| Refusal::NOT_FOUND)?;
+            if !ALLOWED.contains(&topic.as_str()) {
+                return Err(Refusal::FORBIDDEN);
+            }
+            topics = topics.topic(topic);
+        }
+        Ok(Permit::new().topics(topics).start(Start::Oldest))
+    });
+    // Whatever these might be taken for is there.
+    for name in [
+        "rooms/7",
+        "rooms/8",
+        "rooms",
+        "ROOMS/7",
+        "secret",
+        "rooms/7/secret",
+        "rooms%2F7",
+        "rooms/./7",
+        "rooms/../secret",
+        "cafe\u{301}",
+        "caf\u{e9}",
+        "a b",
+        "a%20b",
+        "a%2Bb",
+        ".",
+        "..",
+    ] {
+        submit(&hub, name, name);
+    }
+    let ask = |query: &str| {
+        let request = Request::builder().uri(format!("/events?{query}"));
+        let response = source.respond(&request.body(()).expect("a request"));
+        let status = response.status();
+        if status != StatusCode::OK {
+            return (status.as_u16(), Vec::new());
+        }
+        (200, sent(&mut response.into_body()))
+    };
+    for (query, reached) in [
+        // The same name, written in other ways that a query has.
+        ("topic=rooms/7", "rooms/7"),
+        ("topic=rooms%2F7", "rooms/7"),
+        ("topic=rooms%2f7", "rooms/7"),
+        ("topic=%72ooms/%37", "rooms/7"),
+        ("topic=caf%C3%A9", "caf\u{e9}"),
+        ("topic=caf%c3%a9", "caf\u{e9}"),
+        ("topic=a+b", "a b"),
+        ("topic=a%20b", "a b"),
+        ("topic=rooms/7&topic=rooms/7", "rooms/7"),
+        ("x=rooms/8&topic=rooms/7", "rooms/7"),
+    ] {
+        assert_eq!(ask(query), (200, vec![reached.to_owned()]), "{query}");
+    }
+    assert_eq!(ask("topic=rooms/7&topic=a+b").1, ["rooms/7", "a b"]);
+    for nothing in [
+        "",
+        "TOPIC=rooms/7",
+        "topic[]=rooms/7",
+        "%74opic=rooms/7",
+        "x=rooms/7",
+    ] {
+        assert_eq!(ask(nothing), (200, Vec::new()), "{nothing}");
+    }
+    let long = format!("topic={}", "x".repeat(256));
+    let deep = format!("topic={}", ["x"; 17].join("/"));
+    let padded = format!("topic=rooms/7{}", "%20".repeat(300));
+    for (query, status) in [
+        // Not UTF-8: overlong, a lone byte, a surrogate.
+        ("topic=rooms%C0%AF7", 403),
+        ("topic=caf%E9", 403),
+        ("topic=rooms/7%ED%A0%80", 403),
+        // Encoded twice.
+        ("topic=rooms%252F7", 403),
+        ("topic=%2572ooms/7", 403),
+        ("topic=a%2520b", 403),
+        // Dots.
+        ("topic=rooms/./7", 403),
+        ("topic=rooms/../secret", 403),
+        ("topic=x/../rooms/7", 403),
+        ("topic=%2e%2e", 403),
+        ("topic=./rooms/7", 403),
+        // Levels that are empty.
+        ("topic=", 404),
+        ("topic", 404),
+        ("topic=/", 404),
+        ("topic=/rooms/7", 404),
+        ("topic=rooms/7/", 404),
+        ("topic=rooms//7", 404),
+        ("topic=rooms%2F%2F7", 404),
+        // Case, and what looks like a slash.
+        ("topic=ROOMS/7", 403),
+        ("topic=Rooms/7", 403),
+        ("topic=rooms%5C7", 403),
+        ("topic=rooms%E2%88%957", 403),
+        ("topic=rooms%EF%BC%8F7", 403),
+        // Control characters.
+        ("topic=rooms/7%00", 404),
+        ("topic=%00rooms/7", 404),
+        ("topic=rooms/7%0A", 404),
+        ("topic=rooms/7%0D%0Adata:%20x", 404),
+        ("topic=rooms/7%C2%85", 404),
+        // The same text in another form: decomposed, with what cannot be seen, in full
+        // width, right to left.
+        ("topic=cafe%CC%81", 403),
+        ("topic=rooms/7%E2%80%8B", 403),
+        ("topic=rooms/%EF%BC%97", 403),
+        ("topic=%E2%80%AErooms/7", 403),
+        // No encoding at all.
+        ("topic=rooms%2", 403),
+        ("topic=rooms/7%", 403),
+        ("topic=rooms/7%zz", 403),
+        // Wildcards are no text of a topic.
+        ("topic=%2B/7", 404),
+        ("topic=rooms/%2B", 404),
+        ("topic=%23", 404),
+        ("topic=rooms/%23", 404),
+        ("topic=a%2Bb", 404),
+        ("topic=+", 403),
+        ("topic=rooms/+", 403),
+        // Spaces.
+        ("topic=+rooms/7", 403),
+        ("topic=rooms/7%20", 403),
+        // Too much.
+        (&*long, 404),
+        (&*deep, 404),
+        (&*padded, 404),
+        // One of several.
+        ("topic=rooms/7&topic=secret", 403),
+        ("topic=rooms/7&topic=rooms//7", 404),
+        ("topic=secret&topic=rooms/7", 403),
+        ("topic=rooms/7,secret", 403),
+        ("topic=rooms/7;topic=secret", 403),
+    ] {
+        assert_eq!(ask(query), (status, Vec::new()), "{query}");
+    }
     assert_eq!(hub.subscribers(), 0);
 }

@@ -9,9 +9,13 @@ use std::time::Duration;
 use loom::future::block_on;
 use loom::thread;
 
+use super::topics::{Policies, Reader, TopicLog};
 use super::{
     Config, Cursor, End, Found, Lag, Latch, Log, Notice, Overflow, Retention, Start, Submitted,
 };
+use crate::event::Event;
+use crate::subscription::Subscribe;
+use crate::topic::{Topic, Topics};
 
 /// Bounded, because thousands of schedules with three preemptions find what millions
 /// with more do not; `LOOM_MAX_PREEMPTIONS` sets another bound.
@@ -199,5 +203,151 @@ fn loom_a_latch_wakes_who_waits() {
         block_on(poll_fn(|cx| notice.poll_set(cx)));
         drop(notice);
         setter.join().expect("no panic");
+    });
+}
+
+// Many topics
+
+fn topic_log() -> Arc<TopicLog> {
+    Arc::new(TopicLog::new(Policies::default(), 1024))
+}
+
+fn topics(names: &[&str]) -> Subscribe {
+    let pattern = |name: &str| name.parse().expect("a pattern");
+    let topics = names.iter().fold(Topics::new(), |topics, name| {
+        if name.contains('+') {
+            topics.pattern(pattern(name))
+        } else {
+            topics.topic(name.parse().expect("a topic"))
+        }
+    });
+    Subscribe::from(Start::Live).topics(topics)
+}
+
+fn submit_to(log: &TopicLog, name: &str) {
+    let topic: Topic = name.parse().expect("a topic");
+    log.append(Event::new(name).topic(topic)).expect("taken");
+}
+
+/// Reads so many events, then leaves.
+fn read_topics(log: &TopicLog, mut reader: Reader, events: usize) -> Vec<String> {
+    let read = (0..events).map(
+        |_| match block_on(poll_fn(|cx| log.poll_event(cx, &mut reader))) {
+            Found::Events(entry) => entry.data().to_owned(),
+            other => panic!("{other:?}"),
+        },
+    );
+    let read = read.collect();
+    log.unsubscribe(&mut reader);
+    read
+}
+
+/// Nothing but the append can wake the reader: if that is lost, it sleeps for ever.
+#[test]
+fn loom_a_reader_of_a_topic_is_woken_by_it() {
+    model(|| {
+        let log = topic_log();
+        let (reader, _) = log.subscribe(&topics(&["a"]));
+        let publisher = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || submit_to(&log, "a"))
+        };
+        assert_eq!(read_topics(&log, reader, 1), ["a"]);
+        publisher.join().expect("no panic");
+        assert_eq!(log.subscriptions(), 0);
+    });
+}
+
+#[test]
+fn loom_a_reader_of_two_topics_is_woken_by_each() {
+    model(|| {
+        let log = topic_log();
+        let (reader, _) = log.subscribe(&topics(&["a", "b"]));
+        let publishers = ["a", "b"].map(|name| {
+            let log = Arc::clone(&log);
+            thread::spawn(move || submit_to(&log, name))
+        });
+        let mut read = read_topics(&log, reader, 2);
+        read.sort_unstable();
+        assert_eq!(read, ["a", "b"]);
+        for publisher in publishers {
+            publisher.join().expect("no panic");
+        }
+    });
+}
+
+/// A pattern that is read for the first time, while the first topic that it matches is
+/// made.
+#[test]
+fn loom_a_reader_by_a_pattern_is_woken_by_a_new_topic() {
+    model(|| {
+        let log = topic_log();
+        let (reader, _) = log.subscribe(&topics(&["a/+"]));
+        let publisher = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || submit_to(&log, "a/1"))
+        };
+        assert_eq!(read_topics(&log, reader, 1), ["a/1"]);
+        publisher.join().expect("no panic");
+    });
+}
+
+/// Somebody comes and leaves, with whom a topic that holds nothing is made and forgotten,
+/// while somebody else submits to it: who stays is woken, and what was taken is there.
+#[test]
+fn loom_a_topic_that_is_forgotten_loses_no_event() {
+    model(|| {
+        let log = topic_log();
+        let leaving = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || {
+                let (mut reader, _) = log.subscribe(&topics(&["a/1"]));
+                block_on(poll_fn(|cx| {
+                    let _ = log.poll_event(cx, &mut reader);
+                    std::task::Poll::Ready(())
+                }));
+                log.unsubscribe(&mut reader);
+            })
+        };
+        let (reader, _) = log.subscribe(&topics(&["a/+"]));
+        let publisher = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || submit_to(&log, "a/1"))
+        };
+        assert_eq!(read_topics(&log, reader, 1), ["a/1"]);
+        publisher.join().expect("no panic");
+        leaving.join().expect("no panic");
+        let topic: Topic = "a/1".parse().expect("a topic");
+        assert_eq!((log.subscriptions(), log.topics()), (0, 1));
+        assert_eq!(log.readers(&topic), 0);
+        assert!(log.latest(&topic).is_some());
+    });
+}
+
+/// Of two who are of one crowd, one leaves while both are woken.
+#[test]
+fn loom_who_leaves_a_topic_disturbs_nobody_in_it() {
+    model(|| {
+        let log = topic_log();
+        let (reader, _) = log.subscribe(&topics(&["a"]));
+        let (mut leaving, _) = log.subscribe(&topics(&["a", "b"]));
+        let leaving = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || {
+                block_on(poll_fn(|cx| {
+                    let _ = log.poll_event(cx, &mut leaving);
+                    std::task::Poll::Ready(())
+                }));
+                log.unsubscribe(&mut leaving);
+            })
+        };
+        let publisher = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || submit_to(&log, "a"))
+        };
+        assert_eq!(read_topics(&log, reader, 1), ["a"]);
+        leaving.join().expect("no panic");
+        publisher.join().expect("no panic");
+        assert_eq!((log.subscriptions(), log.topics()), (0, 1));
     });
 }

@@ -15,7 +15,7 @@ pub(crate) struct Crowd {
     pub(super) waiters: Waiters<1>,
     pub(super) run: Mutex<Option<Run>>,
     #[cfg(feature = "websocket")]
-    pub(super) frames: Mutex<Option<super::frames::Frames>>,
+    pub(super) frames: Mutex<Option<Box<super::frames::Frames>>>,
 }
 
 /// Joined blocks of the events from the offset `first` to `last`, and of so many.

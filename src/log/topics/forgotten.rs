@@ -15,8 +15,6 @@ pub(super) struct Forgotten {
     marks: HashMap<Topic, u64>,
     /// Of the topics whose names are gone as well.
     horizon: u64,
-    /// The highest one of all.
-    highest: u64,
 }
 
 impl Forgotten {
@@ -26,12 +24,13 @@ impl Forgotten {
         Self {
             marks: HashMap::new(),
             horizon: 0,
-            highest: 0,
         }
     }
 
     pub(super) fn keep(&mut self, name: Topic, mark: u64) {
-        self.highest = self.highest.max(mark);
+        if mark <= self.horizon {
+            return;
+        }
         if self.marks.len() >= Self::MAX {
             let mut marks: Vec<_> = self.marks.values().copied().collect();
             let middle = marks.len() / 2;

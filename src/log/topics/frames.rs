@@ -39,6 +39,7 @@ impl TopicLog {
         envelope: Envelope,
         prev: Option<Position>,
     ) -> Poll<Found<(Bytes, Position)>> {
+        let is_like_others = reader.is_like_others();
         self.poll_events(cx, reader, PAGE).map(|found| match found {
             Found::Events((first, more)) => {
                 let last = more.last().unwrap_or(&first);
@@ -48,7 +49,7 @@ impl TopicLog {
                     _ => last.id(),
                 };
                 let bytes = match &*reader.places {
-                    [place] => place.crowd.write(envelope, prev, &first, &more),
+                    [place] if is_like_others => place.crowd.write(envelope, prev, &first, &more),
                     _ => write(envelope, prev, &first, &more),
                 };
                 Found::Events((bytes, last))
@@ -82,10 +83,10 @@ impl Crowd {
             Some(written) if written.key == key => written.bytes.clone(),
             _ => {
                 let bytes = write(envelope, prev, first, more);
-                *written = Some(Frames {
+                *written = Some(Box::new(Frames {
                     key,
                     bytes: bytes.clone(),
-                });
+                }));
                 bytes
             }
         }

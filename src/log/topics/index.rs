@@ -40,6 +40,8 @@ pub(super) struct Index {
     next: u64,
     closed: bool,
     policies: Policies,
+    /// Whether anything ever becomes too old.
+    have_age: bool,
     names: HashMap<Topic, TopicId>,
     topics: Slab<State>,
     patterns: HashMap<Pattern, GroupId>,
@@ -47,18 +49,25 @@ pub(super) struct Index {
     forgotten: Forgotten,
     /// Which topic is looked at next for events that are too old.
     hand: usize,
+    /// How many topics have been made.
+    born: u32,
+}
+
+/// Never that of another topic, although the place is given again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TopicId {
+    at: u32,
+    born: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TopicId(usize);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct GroupId(usize);
+pub(super) struct GroupId(u32);
 
 /// A topic.
 #[derive(Debug)]
 struct State {
     name: Topic,
+    born: u32,
     policy: Policy,
     slots: VecDeque<Slot>,
     /// The sum of the slots' weights.
@@ -85,19 +94,37 @@ struct Slot {
 #[derive(Debug)]
 struct Group {
     pattern: Pattern,
+    /// Also those that have been forgotten since somebody looked.
     topics: Vec<TopicId>,
+    gone: usize,
     /// Its newest events, so that who keeps up does not look at every topic.
     recent: VecDeque<(u64, TopicId)>,
     /// The offset from which on `recent` has all.
     recent_from: u64,
-    /// The last mark of a lossless topic that has been forgotten since somebody reads.
-    lost: u64,
+    /// The newest marks of lossless topics that have been forgotten since somebody reads.
+    lost: VecDeque<Lost>,
     crowd: Arc<Crowd>,
     readers: usize,
 }
 
-/// The newest events that a pattern keeps: 16 bytes for each.
+/// The mark of a topic that is gone.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    offset: u64,
+    topic: TopicId,
+    disconnects: bool,
+}
+
+/// The newest events that a pattern keeps, 16 bytes for each, and the marks, 24 bytes.
 const RECENT: usize = 4096;
+
+/// What comes next in each topic of a pattern, for who is far behind: at or before
+/// `until`, at this offset or a later one.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    nexts: BinaryHeap<Reverse<(u64, TopicId)>>,
+    until: u64,
+}
 
 /// One thing that a reader wants.
 #[derive(Debug)]
@@ -111,27 +138,15 @@ pub(super) enum Want {
     },
     Group {
         id: GroupId,
-        /// The offset of the first event that it is to have, of any topic that there was
-        /// not when it came.
-        from: u64,
+        /// For topics in which it is to have older events than those after its offset,
+        /// or fewer; by topic.
+        from: Vec<(TopicId, u64)>,
+        /// For all others.
+        else_from: u64,
         /// The highest mark of the topics that were forgotten before it came.
         lost: u64,
-        /// What it is behind with. Boxed, because hardly anybody is.
-        merge: Option<Box<Merge>>,
-        /// The offset up to which it is behind with nothing.
-        merged: u64,
+        ahead: Option<Ahead>,
     },
-}
-
-/// The events of many topics in one order, for who is further behind than their group
-/// remembers: of each topic the next one, the least of them first.
-#[derive(Debug)]
-pub(super) struct Merge {
-    heads: BinaryHeap<Reverse<(u64, usize)>>,
-    /// Where its group remembers.
-    until: u64,
-    /// Of topics in which not everything is to be had, the offset of the first.
-    from: HashMap<usize, u64>,
 }
 
 /// What comes next.
@@ -146,18 +161,25 @@ pub(super) enum Next {
     },
 }
 
-/// Of a topic that is gone, too.
+/// Of topics that are gone, too.
 const LOST: Next = Next::Lost {
     topic: None,
     disconnects: false,
 };
 
-/// How a reader looks at topics.
+/// How a reader looks at topics: from where on, at the newest event of each alone, and
+/// when.
 #[derive(Clone, Copy, Debug)]
 struct View {
     told: u64,
     newest: bool,
     now: Option<Instant>,
+}
+
+impl View {
+    fn from(self, told: u64) -> Self {
+        Self { told, ..self }
+    }
 }
 
 /// What an append leaves to be done after the lock.
@@ -173,6 +195,7 @@ impl Index {
             epoch: Epoch::random(),
             next: 1,
             closed: false,
+            have_age: policies.have_age(),
             policies,
             names: HashMap::new(),
             topics: Slab::new(),
@@ -180,6 +203,7 @@ impl Index {
             groups: Slab::new(),
             forgotten: Forgotten::new(),
             hand: 0,
+            born: 0,
         }
     }
 
@@ -211,16 +235,18 @@ impl Index {
     }
 
     pub(super) fn readers(&self, name: &Topic) -> usize {
-        let state = self.names.get(name).and_then(|id| self.topics.get(id.0));
+        let state = self.names.get(name).and_then(|id| self.state(*id));
         state.map_or(0, |state| {
             let groups = state.groups.iter().filter_map(|id| self.groups.get(id.0));
             state.readers + groups.map(|group| group.readers).sum::<usize>()
         })
     }
 
-    pub(super) fn latest(&self, name: &Topic) -> Option<&Entry> {
-        let state = self.topics.get(self.names.get(name)?.0)?;
-        Some(&state.slots.back()?.entry)
+    /// The newest event of a topic, if it is not too old.
+    pub(super) fn latest(&self, name: &Topic, now: Option<Instant>) -> Option<&Entry> {
+        let state = self.state(*self.names.get(name)?)?;
+        let newest = state.slots.back()?;
+        (state.expired(now) < state.slots.len()).then_some(&newest.entry)
     }
 
     /// Appends an event. What retention no longer covers goes.
@@ -236,13 +262,16 @@ impl Index {
         let offset = self.next;
         self.next += 1;
         let weight = ring::weight(&event);
-        let Some(state) = self.topics.get_mut(id.0) else {
+        let Some(state) = self.topics.get_mut(id.at) else {
             return position;
         };
         if state.policy.conflates {
             // First, so that one slot is all that a topic of one event ever needs.
             state.let_go(after, |_| true);
-            state.slots.reserve_exact(1);
+        }
+        if state.slots.len() == state.slots.capacity() {
+            // Most topics of many have few events: not four places for the first.
+            state.slots.reserve_exact(state.slots.len().max(1));
         }
         let at = state.slots.back().map_or(now, |newest| newest.at.max(now));
         let entry = Entry::stamped(position, event).about(name.clone());
@@ -269,14 +298,18 @@ impl Index {
     /// Looks at so many topics for events that are too old, so that what nobody submits
     /// to is let go of as well.
     pub(super) fn sweep(&mut self, topics: usize, now: Instant, after: &mut After) {
+        if !self.have_age {
+            return;
+        }
         for _ in 0..topics.min(self.topics.len()) {
             self.hand = (self.hand + 1) % self.topics.len();
-            let id = TopicId(self.hand);
-            if let Some(state) = self.topics.get_mut(self.hand) {
+            let at = self.hand as u32;
+            if let Some(state) = self.topics.get_mut(at) {
                 if state.policy.retention.age.is_some() {
                     state.evict(now, after);
                 }
-                self.forget_if_idle(id);
+                let born = state.born;
+                self.forget_if_idle(TopicId { at, born });
             }
         }
     }
@@ -290,7 +323,7 @@ impl Index {
         after: &mut After,
     ) -> (TopicId, Arc<Crowd>) {
         let id = self.enter(name);
-        let Some(state) = self.topics.get_mut(id.0) else {
+        let Some(state) = self.topics.get_mut(id.at) else {
             return (id, Crowd::new());
         };
         state.readers += 1;
@@ -360,7 +393,7 @@ impl Index {
     ) {
         match want {
             Want::Topic { id, .. } => {
-                if let Some(state) = self.topics.get_mut(id.0) {
+                if let Some(state) = self.topics.get_mut(id.at) {
                     state.readers -= 1;
                     if state.readers == 0 {
                         state.crowd = None;
@@ -380,7 +413,9 @@ impl Index {
                 {
                     self.patterns.remove(&group.pattern);
                     for topic in group.topics {
-                        if let Some(state) = self.topics.get_mut(topic.0) {
+                        // Of a topic that has taken the place there is nothing to remove
+                        // but what is to be removed.
+                        if let Some(state) = self.topics.get_mut(topic.at) {
                             state.groups.retain(|group| group != id);
                         }
                     }
@@ -404,16 +439,22 @@ impl Index {
             Want::Group {
                 id,
                 from,
+                else_from,
                 lost,
-                merge,
-                merged,
+                ahead,
             } => {
-                let next = self.next_in_group(*id, view, *from, merge, merged);
-                let lost = (!newest && *lost > told).then_some((*lost, LOST));
-                [next, lost]
-                    .into_iter()
-                    .flatten()
-                    .min_by_key(|(offset, _)| *offset)
+                let from = From {
+                    special: from,
+                    others: *else_from,
+                };
+                let next = self.next_in_group(*id, view, from, ahead);
+                if newest {
+                    return next;
+                }
+                let lost = (*lost > told).then_some((*lost, LOST));
+                let gone = self.lost_in_group(*id, told, from);
+                let nexts = [next, gone, lost].into_iter().flatten();
+                nexts.min_by_key(|(offset, _)| *offset)
             }
         });
         nexts.min_by_key(|(offset, _)| *offset)
@@ -422,19 +463,19 @@ impl Index {
     /// How many events of a topic stand up to an offset, if that can be told of what it
     /// holds.
     pub(super) fn number(&self, id: TopicId, offset: u64) -> Option<u64> {
-        let state = self.topics.get(id.0)?;
+        let state = self.state(id)?;
         (state.evicted <= offset).then(|| state.gone + state.behind(offset) as u64)
     }
 
     /// How many events of a topic nobody can have any more.
     pub(super) fn gone(&self, id: TopicId, now: Option<Instant>) -> Option<u64> {
-        let state = self.topics.get(id.0)?;
+        let state = self.state(id)?;
         Some(state.gone + state.expired(now) as u64)
     }
 
     /// The event of this offset in this topic.
     pub(super) fn event(&self, id: TopicId, offset: u64) -> Option<&Entry> {
-        let state = self.topics.get(id.0)?;
+        let state = self.state(id)?;
         let slot = state.slots.get(state.behind(offset - 1))?;
         Some(&slot.entry)
     }
@@ -442,7 +483,7 @@ impl Index {
     /// The offset of the oldest of the last `last` events that are held of a topic,
     /// behind its newest if there is none.
     pub(super) fn last(&self, id: TopicId, last: u64, now: Option<Instant>) -> u64 {
-        let Some(state) = self.topics.get(id.0) else {
+        let Some(state) = self.state(id) else {
             return self.next;
         };
         let held = state.slots.len() - state.expired(now);
@@ -452,9 +493,7 @@ impl Index {
     }
 
     pub(super) fn conflates(&self, id: TopicId) -> bool {
-        self.topics
-            .get(id.0)
-            .is_some_and(|state| state.policy.conflates)
+        self.state(id).is_some_and(|state| state.policy.conflates)
     }
 
     pub(super) fn topics_of(&self, id: GroupId) -> &[TopicId] {
@@ -468,7 +507,7 @@ impl Index {
 
     fn next_in(&self, id: TopicId, view: View, from: u64) -> Option<(u64, Next)> {
         let View { told, newest, now } = view;
-        let state = self.topics.get(id.0)?;
+        let state = self.state(id)?;
         let expired = state.expired(now);
         if newest {
             let slot = state.slots.back().filter(|_| expired < state.slots.len())?;
@@ -495,96 +534,57 @@ impl Index {
         &self,
         id: GroupId,
         view: View,
-        from: u64,
-        merge: &mut Option<Box<Merge>>,
-        merged: &mut u64,
+        from: From<'_>,
+        ahead: &mut Option<Ahead>,
     ) -> Option<(u64, Next)> {
-        let group = self.groups.get(id.0)?;
-        let is_lost = !view.newest && group.lost > view.told && group.lost >= from;
-        let lost = is_lost.then_some((group.lost, LOST));
-        let next = loop {
-            if let Some(behind) = merge {
-                if let Some(next) = self.next_in_merge(behind, view, from) {
-                    break Some(next);
-                }
-                *merged = behind.until;
-                *merge = None;
-            }
-            let told = view.told.max(*merged);
-            if told + 1 >= group.recent_from {
-                break self.next_in_recent(group, View { told, ..view }, from);
-            }
-            *merge = Some(self.merge(group, View { told, ..view }, from, HashMap::new()));
-        };
-        [next, lost]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(offset, _)| *offset)
-    }
-
-    fn next_in_recent(&self, group: &Group, view: View, from: u64) -> Option<(u64, Next)> {
-        let begins = group
-            .recent
-            .partition_point(|(offset, _)| *offset <= view.told);
-        group.recent.range(begins..).find_map(|(offset, topic)| {
-            let told = offset - 1;
-            // Where something else of the topic comes next, this is gone.
-            self.next_in(*topic, View { told, ..view }, from)
-                .filter(|(next, _)| next == offset)
-        })
-    }
-
-    /// Heads that are no longer what comes next of their topic are put right when they are
-    /// met.
-    fn next_in_merge(&self, merge: &mut Merge, view: View, from: u64) -> Option<(u64, Next)> {
-        while let Some(mut head) = merge.heads.peek_mut() {
-            let Reverse((offset, topic)) = *head;
-            let from = merge.from.get(&topic).copied().unwrap_or(from);
-            match self.next_in(TopicId(topic), view, from) {
-                Some((next, found)) if next == offset => return Some((next, found)),
-                Some((next, _)) if next <= merge.until => *head = Reverse((next, topic)),
-                _ => drop(PeekMut::pop(head)),
-            }
+        let (group, told) = (self.groups.get(id.0)?, view.told);
+        if from.special.is_empty() && told + 1 >= group.recent_from {
+            *ahead = None;
+            let begins = group.recent.partition_point(|(offset, _)| *offset <= told);
+            return group.recent.range(begins..).find_map(|(offset, topic)| {
+                let next = self.next_in(*topic, view.from(offset - 1), from.others);
+                next.filter(|(next, _)| next == offset)
+            });
         }
-        None
+        loop {
+            let newest = self.next - 1;
+            let ahead = ahead.get_or_insert_with(|| Ahead {
+                nexts: BinaryHeap::new(),
+                until: told,
+            });
+            // What comes next in a topic never comes to stand before where it stood.
+            while let Some(mut first) = ahead.nexts.peek_mut() {
+                let Reverse((offset, topic)) = *first;
+                match self.next_in(topic, view, from.of(topic)) {
+                    Some((at, next)) if at == offset => return Some((at, next)),
+                    Some((at, _)) if at <= ahead.until => *first = Reverse((at, topic)),
+                    _ => drop(PeekMut::pop(first)),
+                }
+            }
+            if ahead.until >= newest {
+                return None;
+            }
+            let behind = view.from(told.max(ahead.until));
+            ahead.until = newest;
+            let nexts = group.topics.iter().filter_map(|topic| {
+                let (at, _) = self.next_in(*topic, behind, from.of(*topic))?;
+                Some(Reverse((at, *topic)))
+            });
+            ahead.nexts = nexts.collect();
+        }
     }
 
-    fn merge(
-        &self,
-        group: &Group,
-        view: View,
-        from: u64,
-        special: HashMap<usize, u64>,
-    ) -> Box<Merge> {
-        let until = self.next - 1;
-        let heads = group.topics.iter().filter_map(|topic| {
-            let from = special.get(&topic.0).copied().unwrap_or(from);
-            let (next, _) = self.next_in(*topic, view, from)?;
-            (next <= until).then_some(Reverse((next, topic.0)))
-        });
-        Box::new(Merge {
-            heads: heads.collect(),
-            until,
-            from: special,
-        })
-    }
-
-    /// What a reader is behind with that begins with these offsets in the topics that
-    /// there are, and the least of them.
-    pub(super) fn behind(
-        &self,
-        id: GroupId,
-        newest: bool,
-        now: Option<Instant>,
-        from_of: impl Fn(TopicId) -> u64,
-    ) -> Option<(Box<Merge>, u64)> {
-        let group = self.groups.get(id.0)?;
-        let from = group.topics.iter().map(|topic| (topic.0, from_of(*topic)));
-        let from: HashMap<_, _> = from.filter(|(_, from)| *from < self.next).collect();
-        let first = from.values().copied().min()?;
-        let told = 0;
-        let merge = self.merge(group, View { told, newest, now }, self.next, from);
-        Some((merge, first))
+    /// The next mark of a topic of a pattern that has been forgotten.
+    fn lost_in_group(&self, id: GroupId, told: u64, from: From<'_>) -> Option<(u64, Next)> {
+        let lost = &self.groups.get(id.0)?.lost;
+        let begins = lost.partition_point(|lost| lost.offset <= told);
+        let mut behind = lost.range(begins..);
+        let next = behind.find(|lost| lost.offset >= from.of(lost.topic))?;
+        let lost = Next::Lost {
+            topic: None,
+            disconnects: next.disconnects,
+        };
+        Some((next.offset, lost))
     }
 
     /// The place of a topic, which is made if there is none.
@@ -594,8 +594,11 @@ impl Index {
         }
         let groups = self.patterns.iter();
         let groups = groups.filter(|(pattern, _)| pattern.matches(name));
+        self.born = self.born.wrapping_add(1);
+        let born = self.born;
         let state = State {
             name: name.clone(),
+            born,
             policy: self.policies.of(name),
             slots: VecDeque::new(),
             bytes: 0,
@@ -606,7 +609,10 @@ impl Index {
             groups: groups.map(|(_, id)| *id).collect(),
         };
         let groups = state.groups.clone();
-        let id = TopicId(self.topics.insert(state));
+        let id = TopicId {
+            at: self.topics.insert(state),
+            born,
+        };
         for group in groups {
             if let Some(group) = self.groups.get_mut(group.0) {
                 group.topics.push(id);
@@ -622,14 +628,15 @@ impl Index {
         let id = GroupId(self.groups.insert(Group {
             pattern: pattern.clone(),
             topics: topics.clone(),
+            gone: 0,
             recent: VecDeque::new(),
             recent_from: self.next,
-            lost: 0,
+            lost: VecDeque::new(),
             crowd: Crowd::new(),
             readers: 0,
         }));
         for topic in topics {
-            if let Some(state) = self.topics.get_mut(topic.0) {
+            if let Some(state) = self.topics.get_mut(topic.at) {
                 state.groups.push(id);
             }
         }
@@ -639,10 +646,10 @@ impl Index {
 
     fn forget_if_idle(&mut self, id: TopicId) {
         let is_idle = |state: &State| state.readers == 0 && state.slots.is_empty();
-        if !self.topics.get(id.0).is_some_and(is_idle) {
+        if !self.state(id).is_some_and(is_idle) {
             return;
         }
-        let Some(state) = self.topics.remove(id.0) else {
+        let Some(state) = self.topics.remove(id.at) else {
             return;
         };
         self.names.remove(&state.name);
@@ -652,14 +659,61 @@ impl Index {
             state.evicted
         };
         for group in state.groups {
-            if let Some(group) = self.groups.get_mut(group.0) {
-                group.topics.retain(|topic| *topic != id);
-                group.lost = group.lost.max(mark);
+            let Some(group) = self.groups.get_mut(group.0) else {
+                continue;
+            };
+            group.gone += 1;
+            if 2 * group.gone > group.topics.len() {
+                let is_there = |id: &TopicId| {
+                    let state = self.topics.get(id.at);
+                    state.is_some_and(|state| state.born == id.born)
+                };
+                group.topics.retain(is_there);
+                group.gone = 0;
+            }
+            if mark > 0 {
+                let disconnects = state.policy.disconnects;
+                group.lose(Lost {
+                    offset: mark,
+                    topic: id,
+                    disconnects,
+                });
             }
         }
         if mark > 0 {
             self.forgotten.keep(state.name, mark);
         }
+    }
+
+    fn state(&self, id: TopicId) -> Option<&State> {
+        let state = self.topics.get(id.at)?;
+        (state.born == id.born).then_some(state)
+    }
+}
+
+impl Group {
+    fn lose(&mut self, mark: Lost) {
+        let at = self.lost.partition_point(|lost| lost.offset < mark.offset);
+        self.lost.insert(at, mark);
+        if self.lost.len() > RECENT {
+            // Who has not been told of it is told by the next one.
+            self.lost.pop_front();
+        }
+    }
+}
+
+/// Where a reader by a pattern begins in each topic.
+#[derive(Clone, Copy)]
+struct From<'a> {
+    special: &'a [(TopicId, u64)],
+    others: u64,
+}
+
+impl From<'_> {
+    fn of(self, topic: TopicId) -> u64 {
+        let special = self.special.binary_search_by_key(&topic, |(of, _)| *of);
+        let special = special.ok().and_then(|at| self.special.get(at));
+        special.map_or(self.others, |(_, from)| *from)
     }
 }
 
@@ -726,7 +780,7 @@ pub(super) struct Retained {
 #[derive(Debug)]
 struct Slab<T> {
     places: Vec<Option<T>>,
-    free: Vec<usize>,
+    free: Vec<u32>,
 }
 
 impl<T> Slab<T> {
@@ -737,29 +791,29 @@ impl<T> Slab<T> {
         }
     }
 
-    fn insert(&mut self, value: T) -> usize {
+    fn insert(&mut self, value: T) -> u32 {
         let Some(at) = self.free.pop() else {
             self.places.push(Some(value));
-            return self.places.len() - 1;
+            return (self.places.len() - 1) as u32;
         };
-        if let Some(place) = self.places.get_mut(at) {
+        if let Some(place) = self.places.get_mut(at as usize) {
             *place = Some(value);
         }
         at
     }
 
-    fn remove(&mut self, at: usize) -> Option<T> {
-        let value = self.places.get_mut(at)?.take()?;
+    fn remove(&mut self, at: u32) -> Option<T> {
+        let value = self.places.get_mut(at as usize)?.take()?;
         self.free.push(at);
         Some(value)
     }
 
-    fn get(&self, at: usize) -> Option<&T> {
-        self.places.get(at)?.as_ref()
+    fn get(&self, at: u32) -> Option<&T> {
+        self.places.get(at as usize)?.as_ref()
     }
 
-    fn get_mut(&mut self, at: usize) -> Option<&mut T> {
-        self.places.get_mut(at)?.as_mut()
+    fn get_mut(&mut self, at: u32) -> Option<&mut T> {
+        self.places.get_mut(at as usize)?.as_mut()
     }
 
     fn iter(&self) -> impl Iterator<Item = &T> {

@@ -28,7 +28,6 @@ mod index;
 mod policy;
 mod presence;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -87,7 +86,7 @@ pub(crate) struct Reader {
     /// Its place in the crowd of each of these.
     places: Vec<Place>,
     /// Current values of topics that were added, whose place in the order is past.
-    added: VecDeque<Entry>,
+    added: Vec<Entry>,
 }
 
 #[derive(Debug)]
@@ -209,7 +208,8 @@ impl TopicLog {
     }
 
     pub(crate) fn latest(&self, topic: &Topic) -> Option<Entry> {
-        self.index.read().latest(topic).cloned()
+        let now = self.now();
+        self.index.read().latest(topic, now).cloned()
     }
 
     pub(crate) fn topics(&self) -> usize {
@@ -232,9 +232,10 @@ impl TopicLog {
         let newest = index.next() - 1;
         let (begin, reason) = match subscribe.last_event_id {
             None => (Begin::By(subscribe.start), None),
-            Some(LastEventId::At(id)) if id.epoch() != index.epoch() => {
-                (Begin::By(subscribe.start), Some((GapReason::Epoch, None)))
-            }
+            Some(LastEventId::At(id)) if id.epoch() != index.epoch() => (
+                Begin::By(subscribe.start),
+                Some((GapReason::Epoch, Some(id))),
+            ),
             Some(LastEventId::At(id)) if id.offset() > newest => {
                 (Begin::By(Start::Oldest), Some((GapReason::Ahead, Some(id))))
             }
@@ -263,22 +264,29 @@ impl TopicLog {
         }
         for pattern in &subscribe.topics.patterns {
             let (id, crowd) = index.read_pattern(pattern);
-            let (from, lost, behind) = match begin {
-                Begin::After(_) => (0, index.forgotten(pattern), None),
+            wants.push(match begin {
+                Begin::After(_) => Want::Group {
+                    id,
+                    from: Vec::new(),
+                    else_from: 0,
+                    lost: index.forgotten(pattern),
+                    ahead: None,
+                },
                 Begin::By(_) => {
-                    let from_of = |topic| begin.of(&index, topic, now);
-                    let behind = index.behind(id, subscribe.conflate, now, from_of);
-                    (newest + 1, 0, behind)
+                    let topics = index.topics_of(id).iter();
+                    let from = topics.map(|topic| (*topic, begin.of(&index, *topic, now)));
+                    let mut from: Vec<_> = from.filter(|(_, from)| *from <= newest).collect();
+                    from.sort_unstable();
+                    let begins = from.iter().map(|(_, from)| *from).min();
+                    first = begins.map_or(first, |begins| first.min(begins));
+                    Want::Group {
+                        id,
+                        from,
+                        else_from: newest + 1,
+                        lost: 0,
+                        ahead: None,
+                    }
                 }
-            };
-            let (merge, begins) = behind.unzip();
-            first = begins.map_or(first, |begins| first.min(begins));
-            wants.push(Want::Group {
-                id,
-                from,
-                lost,
-                merge,
-                merged: 0,
             });
             places.push(Place::of(crowd));
         }
@@ -303,7 +311,7 @@ impl TopicLog {
             name: subscribe.name.clone(),
             wants,
             places,
-            added: VecDeque::new(),
+            added: Vec::new(),
         };
         (reader, gap)
     }
@@ -341,7 +349,7 @@ impl TopicLog {
                 && let Some(current) = index.event(id, index.last(id, 1, Some(now)))
                 && current.id().offset() <= reader.told
             {
-                reader.added.push_back(current.clone().out_of_order());
+                reader.added.push(current.clone().out_of_order());
             }
             // What it holds of later events than the reader has been told is still to come.
             let from = if index.conflates(id) { 0 } else { next };
@@ -360,15 +368,15 @@ impl TopicLog {
                 if index.conflates(*topic)
                     && let Some(current) = index.event(*topic, index.last(*topic, 1, Some(now)))
                 {
-                    reader.added.push_back(current.clone().out_of_order());
+                    reader.added.push(current.clone().out_of_order());
                 }
             }
             reader.wants.push(Want::Group {
                 id,
-                from: next,
+                from: Vec::new(),
+                else_from: next,
                 lost: 0,
-                merge: None,
-                merged: next - 1,
+                ahead: None,
             });
             reader.places.push(Place::of(crowd));
         }
@@ -433,10 +441,11 @@ impl TopicLog {
 
     /// The blocks of the next events, as many as fit a page, in one piece.
     pub(crate) fn poll_run(&self, cx: &mut Context<'_>, reader: &mut Reader) -> Poll<Found<Bytes>> {
+        let is_like_others = reader.is_like_others();
         self.poll_events(cx, reader, PAGE).map(|found| match found {
             Found::Events((first, more)) if more.is_empty() => Found::Events(first.sse().clone()),
             Found::Events((first, more)) => Found::Events(match &*reader.places {
-                [place] => place.crowd.join(&first, &more),
+                [place] if is_like_others => place.crowd.join(&first, &more),
                 _ => join(&first, &more),
             }),
             Found::Gap(gap) => Found::Gap(gap),
@@ -451,14 +460,15 @@ impl TopicLog {
         reader: &mut Reader,
         bytes: usize,
     ) -> Poll<Found<(Entry, Vec<Entry>)>> {
-        if let Some(current) = reader.added.pop_front() {
+        if !reader.added.is_empty() {
+            let current = reader.added.remove(0);
             return Poll::Ready(Found::Events((current, Vec::new())));
         }
         let now = self.now();
         let index = self.index.read();
         let Some((offset, next)) = reader.next(&index, now) else {
             // What it knows is another matter: nobody has told it yet.
-            reader.told = index.next() - 1;
+            reader.reach(index.next() - 1);
             if index.is_closed() {
                 return Poll::Ready(Found::End(End::Closed));
             }
@@ -473,7 +483,7 @@ impl TopicLog {
         };
         let id = match next {
             Next::Event(id) => id,
-            Next::Lost { disconnects, .. } if disconnects && offset > reader.joined => {
+            next if reader.ends_by(offset, next) => {
                 return Poll::Ready(Found::End(End::Slow));
             }
             Next::Lost { topic, .. } => {
@@ -509,13 +519,46 @@ impl TopicLog {
 }
 
 impl Reader {
+    /// Whether it wants all that the others of its crowd do behind its offset.
+    fn is_like_others(&self) -> bool {
+        match &*self.wants {
+            _ if self.conflates => false,
+            [Want::Topic { .. }] => true,
+            [Want::Group { from, .. }] => from.is_empty(),
+            _ => false,
+        }
+    }
+
     fn next(&mut self, index: &Index, now: Option<Instant>) -> Option<(u64, Next)> {
         index.next_of(&mut self.wants, self.told, self.conflates, now)
     }
 
     fn tell(&mut self, offset: u64) {
         self.known = offset;
+        self.reach(offset);
+    }
+
+    /// There is nothing more for it up to here.
+    fn reach(&mut self, offset: u64) {
         self.told = offset;
+        if offset >= self.joined {
+            // From here on no topic is a special one.
+            for want in &mut self.wants {
+                if let Want::Group { from, .. } = want
+                    && !from.is_empty()
+                {
+                    *from = Vec::new();
+                }
+            }
+        }
+    }
+
+    /// Whether it is sent away for having lost this.
+    fn ends_by(&self, offset: u64, next: Next) -> bool {
+        let Next::Lost { disconnects, .. } = next else {
+            return false;
+        };
+        disconnects && offset > self.joined
     }
 
     /// It has an event of this topic.
@@ -549,7 +592,9 @@ impl Reader {
         };
         let mut missed = self.miss(index, topic, now);
         self.tell(offset);
-        while let Some((offset, Next::Lost { topic, .. })) = self.next(index, now) {
+        while let Some((offset, next @ Next::Lost { topic, .. })) = self.next(index, now)
+            && !self.ends_by(offset, next)
+        {
             let more = self.miss(index, topic, now);
             missed = missed.zip(more).map(|(missed, more)| missed + more);
             self.tell(offset);
