@@ -225,6 +225,8 @@ struct Account {
     begin: [Option<u64>; NAMES.len()],
     /// The gap that stands before everything.
     first: Option<(GapReason, Option<Position>, u64)>,
+    /// Whether it goes on after an id.
+    is_back: bool,
     /// The newest offset when it came.
     joined: u64,
     /// Up to where it was told.
@@ -265,6 +267,7 @@ impl Account {
             let told = first.map_or(newest, |first| first.min(newest + 1) - 1);
             (begin.try_into().expect("one for each"), told)
         };
+        let is_back = matches!(&id, Some((LastEventId::At(id), true)) if id.offset() <= newest);
         let (begin, told, first) = match id {
             None => {
                 let (begin, told) = by(start);
@@ -290,6 +293,7 @@ impl Account {
             to,
             begin,
             first,
+            is_back,
             joined: newest,
             told,
             owed: [0; NAMES.len()],
@@ -342,6 +346,11 @@ impl Account {
                 assert_eq!(*data, said(topic, offset));
                 self.go_to(history, offset - 1);
                 assert_eq!(self.owed[topic], 0, "lost before {offset}, untold");
+                // Told where the last of it stood; of topics that were forgotten before
+                // somebody came back, where the last of all of them did.
+                let is_told_later =
+                    |at: usize| self.owed[at] == 0 || history.mark(at) > offset || self.is_back;
+                assert!((0..NAMES.len()).all(is_told_later), "told too late");
                 self.told = offset;
             }
             Heard::Gap(gap) => {
