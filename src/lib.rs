@@ -156,7 +156,7 @@
 //! | `axum` | no | `Option<`[`LastEventId`]`>` as an extractor; all else fits without it |
 //! | `rocket` | no | `Vec<rocket::Route>` from an [`EventSource`] |
 //! | `warp` | no | `warp::filters::BoxedFilter` from an [`EventSource`] |
-//! | `json` | no | [`Event::json`], from any `serde::Serialize` |
+//! | `json` | no | [`Event::json`], from any `serde::Serialize`, and `Event::from_json` |
 //! | `websocket` | no | `WebSocketSubscriber`, for all of these servers |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
