@@ -18,14 +18,15 @@ use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::crowd::Crowd;
 use super::forgotten::Forgotten;
-use super::policy::{Policies, Policy};
+use super::policy::Policies;
 use super::presence;
+use super::slab::Slab;
+use super::state::{Slot, State};
 use crate::entry::Entry;
 use crate::event::EventName;
 use crate::log::ring;
@@ -62,33 +63,6 @@ pub(super) struct TopicId {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GroupId(u32);
-
-/// A topic.
-#[derive(Debug)]
-struct State {
-    name: Topic,
-    born: u32,
-    policy: Policy,
-    slots: VecDeque<Slot>,
-    /// The sum of the slots' weights.
-    bytes: usize,
-    /// The offset of the last event that it let go of; 0 if of none.
-    evicted: u64,
-    /// How many it let go of, since it was made.
-    gone: u64,
-    /// Who reads it by name, and how many.
-    crowd: Option<Arc<Crowd>>,
-    readers: usize,
-    /// The patterns that match it.
-    groups: Vec<GroupId>,
-}
-
-#[derive(Debug)]
-struct Slot {
-    entry: Entry,
-    weight: usize,
-    at: Instant,
-}
 
 /// Those who read by one pattern.
 #[derive(Debug)]
@@ -714,114 +688,5 @@ impl From<'_> {
         let special = self.special.binary_search_by_key(&topic, |(of, _)| *of);
         let special = special.ok().and_then(|at| self.special.get(at));
         special.map_or(self.others, |(_, from)| *from)
-    }
-}
-
-impl State {
-    /// Lets go of what the retention no longer covers.
-    fn evict(&mut self, now: Instant, after: &mut After) {
-        let Retained { events, bytes, age } = self.policy.retained();
-        let (mut held, mut weight) = (self.slots.len(), self.bytes);
-        self.let_go(after, |slot| {
-            let is_old = age.is_some_and(|age| now.saturating_duration_since(slot.at) >= age);
-            let goes = held > events || weight > bytes || is_old;
-            held -= 1;
-            weight -= slot.weight;
-            goes
-        });
-    }
-
-    fn let_go(&mut self, after: &mut After, mut goes: impl FnMut(&Slot) -> bool) {
-        while self.slots.front().is_some_and(&mut goes)
-            && let Some(oldest) = self.slots.pop_front()
-        {
-            self.bytes -= oldest.weight;
-            self.evicted = oldest.offset();
-            self.gone += 1;
-            after.evicted.push(oldest.entry);
-        }
-    }
-
-    /// How many of its events are too old.
-    fn expired(&self, now: Option<Instant>) -> usize {
-        let (Some(now), Some(age)) = (now, self.policy.retention.age) else {
-            return 0;
-        };
-        self.slots
-            .partition_point(|slot| now.saturating_duration_since(slot.at) >= age)
-    }
-
-    /// Where the first event behind an offset stands.
-    fn behind(&self, offset: u64) -> usize {
-        // Who keeps up wants what is at the end.
-        match self.slots.back() {
-            Some(newest) if newest.offset() > offset => {
-                self.slots.partition_point(|slot| slot.offset() <= offset)
-            }
-            _ => self.slots.len(),
-        }
-    }
-}
-
-impl Slot {
-    fn offset(&self) -> u64 {
-        self.entry.id().offset()
-    }
-}
-
-/// What a policy lets a topic hold.
-pub(super) struct Retained {
-    pub(super) events: usize,
-    pub(super) bytes: usize,
-    pub(super) age: Option<Duration>,
-}
-
-/// Values with a number each, which is given again when its value is gone.
-#[derive(Debug)]
-struct Slab<T> {
-    places: Vec<Option<T>>,
-    free: Vec<u32>,
-}
-
-impl<T> Slab<T> {
-    fn new() -> Self {
-        Self {
-            places: Vec::new(),
-            free: Vec::new(),
-        }
-    }
-
-    fn insert(&mut self, value: T) -> u32 {
-        let Some(at) = self.free.pop() else {
-            self.places.push(Some(value));
-            return (self.places.len() - 1) as u32;
-        };
-        if let Some(place) = self.places.get_mut(at as usize) {
-            *place = Some(value);
-        }
-        at
-    }
-
-    fn remove(&mut self, at: u32) -> Option<T> {
-        let value = self.places.get_mut(at as usize)?.take()?;
-        self.free.push(at);
-        Some(value)
-    }
-
-    fn get(&self, at: u32) -> Option<&T> {
-        self.places.get(at as usize)?.as_ref()
-    }
-
-    fn get_mut(&mut self, at: u32) -> Option<&mut T> {
-        self.places.get_mut(at as usize)?.as_mut()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &T> {
-        self.places.iter().flatten()
-    }
-
-    /// The places, taken or free.
-    fn len(&self) -> usize {
-        self.places.len()
     }
 }

@@ -27,6 +27,8 @@ mod frames;
 mod index;
 mod policy;
 mod presence;
+mod slab;
+mod state;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -1,7 +1,7 @@
 //! What becomes of the events of a topic.
 
-use super::index::Retained;
 use super::presence;
+use super::state::Retained;
 use crate::log::Retention;
 use crate::topic::{Pattern, Topic};
 
