@@ -427,6 +427,22 @@ fn topics_are_added_and_removed_while_a_subscription_lives() {
     assert_eq!(hub.subscribers_of(&topic("price/oil")), 0);
 }
 
+#[test]
+fn what_is_read_already_does_not_come_again_when_it_is_added_in_another_way() {
+    let hub = keeping(10);
+    submit(&hub, "price/oil", "80");
+    submit(&hub, "price/gas", "5");
+    for (first, then) in [("price/oil", "price/#"), ("price/#", "price/oil")] {
+        let control = Control::new();
+        let subscribe = Subscribe::from(Start::Live).topics(topics(&[first]));
+        let mut reader = hub.subscribe(subscribe.control(&control));
+        let mut all = now(&mut reader);
+        control.add(topics(&[then]));
+        all.extend(now(&mut reader));
+        assert_eq!(all, ["80", "5"], "{first} {then}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_quiet_client_is_told_where_it_is() {
     let hub = keeping(2);

@@ -341,6 +341,15 @@ impl Index {
             .position(|want| matches!(want, Want::Group { id, .. } if id == wanted))
     }
 
+    /// Whether any of these is to a topic, by name or by a pattern.
+    pub(super) fn reads(&self, wants: &[Want], topic: TopicId) -> bool {
+        let groups = self.state(topic).map_or(&[][..], |state| &state.groups);
+        wants.iter().any(|want| match want {
+            Want::Topic { id, .. } => *id == topic,
+            Want::Group { id, .. } => groups.contains(id),
+        })
+    }
+
     /// Somebody reads by a pattern.
     pub(super) fn read_pattern(&mut self, pattern: &Pattern) -> (GroupId, Arc<Crowd>) {
         let id = match self.patterns.get(pattern) {

@@ -348,6 +348,7 @@ impl TopicLog {
             }
             let (id, crowd) = index.read_topic(topic, reader.name.as_deref(), now, &mut after);
             if index.conflates(id)
+                && !index.reads(&reader.wants, id)
                 && let Some(current) = index.event(id, index.last(id, 1, Some(now)))
                 && current.id().offset() <= reader.told
             {
@@ -368,6 +369,7 @@ impl TopicLog {
             let (id, crowd) = index.read_pattern(pattern);
             for topic in index.topics_of(id) {
                 if index.conflates(*topic)
+                    && !index.reads(&reader.wants, *topic)
                     && let Some(current) = index.event(*topic, index.last(*topic, 1, Some(now)))
                 {
                     reader.added.push(current.clone().out_of_order());
