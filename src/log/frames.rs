@@ -54,39 +54,40 @@ impl Log {
         prev: Option<Position>,
     ) -> Poll<Found<(Bytes, Position)>> {
         let cache = self.frames.of(envelope);
-        let taken = ready!(self.poll_with(cx, cursor, |ring, from| {
-            take(ring, from, envelope, prev, cache).map(|(taken, to)| ((taken, from, to), to))
+        let found = ready!(self.poll_with(cx, cursor, |ring, from| {
+            let (taken, to) = take(ring, from, envelope, prev, cache)?;
+            let last = ring.window(None).before(to);
+            Some(((taken, from, to, last), to))
         }));
-        let (taken, from, to) = match taken {
-            Found::Events(taken) => taken,
-            Found::Gap(gap) => return Poll::Ready(Found::Gap(gap)),
-            Found::End(end) => return Poll::Ready(Found::End(end)),
-        };
-        let bytes = match taken {
-            Taken::Written(bytes) => bytes,
-            Taken::Alone(entry) => {
-                let mut frames = Vec::new();
-                ws::event(&mut frames, envelope, &entry, prev);
-                frames.into()
-            }
-            Taken::Page(entries) => {
-                let mut cached = cache.lock();
-                match &*cached {
-                    Some(run) if run.from == from && run.to == to => run.bytes.clone(),
-                    _ => {
-                        let bytes = write(&entries, envelope);
-                        *cached = Some(Run {
-                            from,
-                            to,
-                            bytes: bytes.clone(),
-                        });
-                        bytes
-                    }
+        Poll::Ready(found.map(|(taken, from, to, last)| {
+            let bytes = match taken {
+                Taken::Written(bytes) => bytes,
+                Taken::Alone(entry) => {
+                    let mut frames = Vec::new();
+                    ws::event(&mut frames, envelope, &entry, prev);
+                    frames.into()
                 }
-            }
-        };
-        let last = self.position(cursor);
-        Poll::Ready(Found::Events((bytes, last)))
+                Taken::Page(entries) => once(cache, from, to, || write(&entries, envelope)),
+            };
+            (bytes, last)
+        }))
+    }
+}
+
+/// The bytes of this run, which are made if they were not the last ones.
+fn once(cache: &Mutex<Option<Run>>, from: u64, to: u64, make: impl FnOnce() -> Bytes) -> Bytes {
+    let mut cached = cache.lock();
+    match &*cached {
+        Some(run) if run.from == from && run.to == to => run.bytes.clone(),
+        _ => {
+            let bytes = make();
+            *cached = Some(Run {
+                from,
+                to,
+                bytes: bytes.clone(),
+            });
+            bytes
+        }
     }
 }
 

@@ -120,6 +120,16 @@ pub(crate) enum Found<T> {
     End(End),
 }
 
+impl<T> Found<T> {
+    pub(crate) fn map<U>(self, of: impl FnOnce(T) -> U) -> Found<U> {
+        match self {
+            Self::Events(events) => Found::Events(of(events)),
+            Self::Gap(gap) => Found::Gap(gap),
+            Self::End(end) => Found::End(end),
+        }
+    }
+}
+
 /// Why a subscription has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -104,14 +104,12 @@ impl Access {
         let rules = &*self.rules;
         let admitted = self.streams.admit(permit.key, rules.limits)?;
         let store = permit.store.as_ref().unwrap_or(&self.store);
+        #[cfg(feature = "websocket")]
+        let control = permit.subscribe.control.clone();
         let subscription = store.subscribe(Subscribe {
             start: permit.start.unwrap_or(rules.start),
             last_event_id,
-            topics: permit.topics,
-            conflate: permit.conflate,
-            min_interval: permit.min_interval,
-            name: permit.name,
-            control: permit.control.clone(),
+            ..permit.subscribe
         });
         let max_age = rules.max_age.map(|age| between((age.mul_f64(0.8), age)));
         let lifetime = match (permit.expires_in, max_age) {
@@ -123,7 +121,7 @@ impl Access {
             admitted,
             lifetime,
             #[cfg(feature = "websocket")]
-            control: permit.control,
+            control,
             departure: rules.shutdown.as_ref().map(Shutdown::departure),
         })
     }

@@ -12,6 +12,7 @@ use super::head::Head;
 use crate::log::Start;
 use crate::log::topics::Control;
 use crate::store::Store;
+use crate::subscription::Subscribe;
 use crate::topic::Topics;
 
 /// What a permission hook grants, see [`EventSource::permit`](crate::EventSource::permit).
@@ -22,11 +23,8 @@ pub struct Permit {
     pub(crate) start: Option<Start>,
     pub(crate) key: Option<Arc<str>>,
     pub(crate) expires_in: Option<Duration>,
-    pub(crate) topics: Topics,
-    pub(crate) conflate: bool,
-    pub(crate) min_interval: Option<Duration>,
-    pub(crate) name: Option<Arc<str>>,
-    pub(crate) control: Option<Control>,
+    /// But for where it begins.
+    pub(crate) subscribe: Subscribe,
 }
 
 impl Permit {
@@ -46,34 +44,34 @@ impl Permit {
     /// The stream of these topics, if the store is a [`Hub`](crate::Hub). Default: none,
     /// so what no hook grants nobody gets.
     pub fn topics(mut self, topics: impl Into<Topics>) -> Self {
-        self.topics = topics.into();
+        self.subscribe = self.subscribe.topics(topics);
         self
     }
 
     /// Only the newest event of each topic that there is when the client is ready for more,
     /// see [`Subscribe::conflate`](crate::Subscribe::conflate).
     pub fn conflate(mut self) -> Self {
-        self.conflate = true;
+        self.subscribe = self.subscribe.conflate();
         self
     }
 
     /// At least this time between two lots of events, see
     /// [`Subscribe::min_interval`](crate::Subscribe::min_interval).
     pub fn min_interval(mut self, interval: Duration) -> Self {
-        self.min_interval = Some(interval);
+        self.subscribe = self.subscribe.min_interval(interval);
         self
     }
 
     /// Who this is to others, see [`Subscribe::name`](crate::Subscribe::name). The
     /// [key](Self::key) is told to nobody.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.name = Some(name.into());
+        self.subscribe = self.subscribe.name(name);
         self
     }
 
     /// Lets the topics be changed while the stream lives.
     pub fn control(mut self, control: &Control) -> Self {
-        self.control = Some(control.clone());
+        self.subscribe = self.subscribe.control(control);
         self
     }
 

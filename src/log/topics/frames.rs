@@ -5,23 +5,16 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::crowd::Crowd;
 use super::{Reader, TopicLog};
 use crate::entry::Entry;
 use crate::log::{Found, PAGE};
 use crate::position::Position;
 use crate::wire::ws::{self, Envelope};
 
-/// What was written last, and for whom: for those who were told `prev` and read the same
+/// What is written, and for whom: for those who were told `prev` and read the same
 /// events.
-#[derive(Debug)]
-pub(super) struct Frames {
-    key: Key,
-    bytes: Bytes,
-}
-
 #[derive(Debug, PartialEq, Eq)]
-struct Key {
+pub(super) struct Key {
     envelope: Envelope,
     prev: Option<Position>,
     first: Position,
@@ -40,56 +33,31 @@ impl TopicLog {
         prev: Option<Position>,
     ) -> Poll<Found<(Bytes, Position)>> {
         let is_like_others = reader.is_like_others();
-        self.poll_events(cx, reader, PAGE).map(|found| match found {
-            Found::Events((first, more)) => {
+        self.poll_events(cx, reader, PAGE).map(|found| {
+            found.map(|(first, more)| {
                 let last = more.last().unwrap_or(&first);
                 // What stands outside the order leaves the client where it is.
                 let last = match prev {
                     Some(prev) if !last.is_in_order() => prev,
                     _ => last.id(),
                 };
+                let write = || write(envelope, prev, &first, &more);
                 let bytes = match &*reader.places {
-                    [place] if is_like_others => place.crowd.write(envelope, prev, &first, &more),
-                    _ => write(envelope, prev, &first, &more),
+                    [place] if is_like_others && first.is_in_order() => {
+                        let key = Key {
+                            envelope,
+                            prev,
+                            first: first.id(),
+                            last,
+                            events: more.len(),
+                        };
+                        place.crowd.frames.get(key, write)
+                    }
+                    _ => write(),
                 };
-                Found::Events((bytes, last))
-            }
-            Found::Gap(gap) => Found::Gap(gap),
-            Found::End(end) => Found::End(end),
+                (bytes, last)
+            })
         })
-    }
-}
-
-impl Crowd {
-    fn write(
-        &self,
-        envelope: Envelope,
-        prev: Option<Position>,
-        first: &Entry,
-        more: &[Entry],
-    ) -> Bytes {
-        if !first.is_in_order() {
-            return write(envelope, prev, first, more);
-        }
-        let key = Key {
-            envelope,
-            prev,
-            first: first.id(),
-            last: more.last().unwrap_or(first).id(),
-            events: more.len(),
-        };
-        let mut written = self.frames.lock();
-        match &*written {
-            Some(written) if written.key == key => written.bytes.clone(),
-            _ => {
-                let bytes = write(envelope, prev, first, more);
-                *written = Some(Box::new(Frames {
-                    key,
-                    bytes: bytes.clone(),
-                }));
-                bytes
-            }
-        }
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) use self::policy::Policies;
 pub use self::policy::Policy;
 
 use self::control::Change;
-use self::crowd::{Crowd, Run};
+use self::crowd::Crowd;
 use self::index::{After, Index, Next, TopicId, Want};
 use super::signal::Gauge;
 use super::start::{LastEventId, Start};
@@ -436,24 +436,22 @@ impl TopicLog {
         cx: &mut Context<'_>,
         reader: &mut Reader,
     ) -> Poll<Found<Entry>> {
-        self.poll_events(cx, reader, 0).map(|found| match found {
-            Found::Events((entry, _)) => Found::Events(entry),
-            Found::Gap(gap) => Found::Gap(gap),
-            Found::End(end) => Found::End(end),
-        })
+        self.poll_events(cx, reader, 0)
+            .map(|found| found.map(|(entry, _)| entry))
     }
 
     /// The blocks of the next events, as many as fit a page, in one piece.
     pub(crate) fn poll_run(&self, cx: &mut Context<'_>, reader: &mut Reader) -> Poll<Found<Bytes>> {
         let is_like_others = reader.is_like_others();
-        self.poll_events(cx, reader, PAGE).map(|found| match found {
-            Found::Events((first, more)) if more.is_empty() => Found::Events(first.sse().clone()),
-            Found::Events((first, more)) => Found::Events(match &*reader.places {
-                [place] if is_like_others => place.crowd.join(&first, &more),
-                _ => join(&first, &more),
-            }),
-            Found::Gap(gap) => Found::Gap(gap),
-            Found::End(end) => Found::End(end),
+        self.poll_events(cx, reader, PAGE).map(|found| {
+            found.map(|(first, more)| match (more.last(), &*reader.places) {
+                (None, _) => first.sse().clone(),
+                (Some(last), [place]) if is_like_others => {
+                    let key = (first.id().offset(), last.id().offset(), more.len());
+                    place.crowd.run.get(key, || join(&first, &more))
+                }
+                (Some(_), _) => join(&first, &more),
+            })
         })
     }
 
@@ -544,8 +542,8 @@ impl Reader {
 
     /// There is nothing more for it up to here.
     fn reach(&mut self, offset: u64) {
-        self.told = offset;
-        if offset >= self.joined {
+        let told = std::mem::replace(&mut self.told, offset);
+        if told < self.joined && self.joined <= offset {
             // From here on no topic is a special one.
             for want in &mut self.wants {
                 if let Want::Group { from, .. } = want
@@ -620,31 +618,6 @@ impl Place {
         Self {
             crowd,
             ticket: Ticket::default(),
-        }
-    }
-}
-
-impl Crowd {
-    fn join(&self, first: &Entry, more: &[Entry]) -> Bytes {
-        let (from, to) = (
-            first.id().offset(),
-            more.last().unwrap_or(first).id().offset(),
-        );
-        let mut run = self.run.lock();
-        match &*run {
-            Some(run) if (run.first, run.last, run.events) == (from, to, more.len()) => {
-                run.bytes.clone()
-            }
-            _ => {
-                let bytes = join(first, more);
-                *run = Some(Run {
-                    first: from,
-                    last: to,
-                    events: more.len(),
-                    bytes: bytes.clone(),
-                });
-                bytes
-            }
         }
     }
 }

@@ -124,8 +124,8 @@ struct Open {
     stage: Stage,
     /// The position that was sent last.
     told: Option<Position>,
-    /// A ping was sent, and so a bookmark is due.
-    is_pinged: bool,
+    /// A bookmark goes with each ping.
+    bookmark_due: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +183,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
             control: entered.control,
             stage: Stage::Streaming,
             told,
-            is_pinged: false,
+            bookmark_due: false,
         }));
         self.departure = entered.departure;
     }
@@ -370,7 +370,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
             Poll::Ready(Due::KeepAlive) => {
                 self.is_pinged = true;
                 if let State::Open(open) = &mut self.state {
-                    open.is_pinged = true;
+                    open.bookmark_due = true;
                 }
                 self.say(Message::ping(Bytes::new()));
                 Poll::Ready(Next::Go)
@@ -468,7 +468,7 @@ impl Open {
 
     /// The position that the client does not know yet, as a message.
     fn bookmark(&mut self, envelope: Envelope) -> Option<Bytes> {
-        let always = std::mem::take(&mut self.is_pinged);
+        let always = std::mem::take(&mut self.bookmark_due);
         let position = self.subscription.next_bookmark(always)?;
         let mut frames = Vec::new();
         ws::bookmark(&mut frames, envelope, position);
