@@ -178,6 +178,11 @@
     feature = "warp"
 ))]
 mod adapter;
+#[cfg(feature = "detached")]
+mod detached;
+#[cfg(not(feature = "detached"))]
+#[path = "detached/none.rs"]
+mod detached;
 mod entry;
 mod error;
 mod event;
@@ -190,6 +195,8 @@ mod subscription;
 mod topic;
 mod wire;
 
+#[cfg(feature = "detached")]
+pub use crate::detached::{Io, Listener};
 pub use crate::entry::Entry;
 #[cfg(feature = "json")]
 pub use crate::error::JsonError;

@@ -291,6 +291,59 @@ impl Subscription {
         self.end
     }
 
+    /// Whether it is of a log of ours, which needs no runtime to be polled in.
+    pub(crate) fn is_of_log(&self) -> bool {
+        !matches!(self.source, Source::Stream(_))
+    }
+
+    /// Where it is, if it has read everything and wants what everybody wants: then one
+    /// reader can read for all that are there, and it keeps
+    /// nothing but its place in the count.
+    #[cfg(feature = "detached")]
+    pub(crate) fn place(&self) -> Option<(&Arc<Log>, u64)> {
+        match &self.source {
+            Source::Log {
+                log,
+                cursor,
+                gap: None,
+            } if self.until.is_none() && self.end.is_none() && self.throttle.is_none() => {
+                Some((log, log.shared_place(cursor)?))
+            }
+            _ => None,
+        }
+    }
+
+    /// One that goes on where a shared reader was, and that has been counted already.
+    #[cfg(feature = "detached")]
+    pub(crate) fn resume(log: &Arc<Log>, next: u64) -> Self {
+        Self {
+            source: Source::Log {
+                log: Arc::clone(log),
+                cursor: Cursor::at(next),
+                gap: None,
+            },
+            until: None,
+            end: None,
+            throttle: None,
+            control: None,
+        }
+    }
+
+    /// From here on no timer is waited for: whoever polls does so at [`due`](Self::due).
+    #[cfg(feature = "detached")]
+    pub(crate) fn drive(&mut self) {
+        if let Some(throttle) = &mut self.throttle {
+            throttle.is_driven = true;
+            throttle.sleep = None;
+        }
+    }
+
+    /// When there may be something to read that nobody is woken for.
+    #[cfg(feature = "detached")]
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.throttle.as_ref()?.next
+    }
+
     /// The gap with which it begins, if it does.
     pub(crate) fn first_gap(&self) -> Option<&Gap> {
         match &self.source {
@@ -465,6 +518,8 @@ impl Subscription {
 struct Throttle {
     interval: Duration,
     next: Option<Instant>,
+    /// Somebody else waits, and polls when it is time.
+    is_driven: bool,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -473,6 +528,7 @@ impl Throttle {
         Self {
             interval,
             next: None,
+            is_driven: false,
             sleep: None,
         }
     }
@@ -487,6 +543,9 @@ impl Throttle {
         let Some(next) = self.next else {
             return Poll::Ready(());
         };
+        if self.is_driven && next > Instant::now() {
+            return Poll::Pending;
+        }
         if next > Instant::now() && Handle::try_current().is_ok() {
             let sleep = self
                 .sleep

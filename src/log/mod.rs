@@ -106,6 +106,21 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
+    /// One that is not counted.
+    #[cfg(feature = "detached")]
+    pub(crate) fn at(next: u64) -> Self {
+        Self {
+            next,
+            conflates: false,
+            ticket: Ticket::default(),
+        }
+    }
+
+    #[cfg(feature = "detached")]
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Whether everything before `offset` has been read, or told as a gap.
     pub(crate) fn has_reached(&self, offset: u64) -> bool {
         self.next >= offset
@@ -282,6 +297,28 @@ impl Log {
             self.let_go(ring);
         }
         self.subscriptions.sub();
+    }
+
+    /// Where a reader is that could as well share one cursor with others.
+    #[cfg(feature = "detached")]
+    pub(crate) fn shared_place(&self, cursor: &Cursor) -> Option<u64> {
+        (!cursor.conflates && !self.counts_readers()).then_some(cursor.next)
+    }
+
+    /// One of those who share a cursor is counted by itself from here on, or no longer.
+    #[cfg(feature = "detached")]
+    pub(crate) fn count_shared(&self, joins: bool) {
+        if joins {
+            self.subscriptions.add();
+        } else {
+            self.subscriptions.sub();
+        }
+    }
+
+    /// A cursor that was not counted is not used any more.
+    #[cfg(feature = "detached")]
+    pub(crate) fn leave(&self, cursor: &mut Cursor) {
+        drop(self.waiters.leave(&mut cursor.ticket));
     }
 
     /// The position before which `cursor` has read everything.

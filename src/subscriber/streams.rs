@@ -18,6 +18,8 @@ pub(crate) struct Streams {
 #[derive(Debug, Default)]
 struct Open {
     total: usize,
+    /// How many of them have left their server.
+    detached: usize,
     keys: HashMap<Arc<str>, Keyed>,
 }
 
@@ -40,6 +42,7 @@ pub(crate) struct Limits {
 pub(crate) struct Admitted {
     streams: Arc<Streams>,
     key: Option<(Arc<str>, Notice)>,
+    is_detached: bool,
 }
 
 impl Streams {
@@ -51,6 +54,10 @@ impl Streams {
 
     pub(crate) fn count(&self) -> usize {
         self.open.lock().total
+    }
+
+    pub(crate) fn detached(&self) -> usize {
+        self.open.lock().detached
     }
 
     /// `None` if there are too many already.
@@ -85,6 +92,7 @@ impl Streams {
         Some(Admitted {
             streams: Arc::clone(self),
             key,
+            is_detached: false,
         })
     }
 
@@ -105,6 +113,14 @@ impl Admitted {
         self.key.as_ref().map(|(key, _)| &**key)
     }
 
+    /// It has left its server.
+    #[cfg(feature = "detached")]
+    pub(crate) fn detach(&mut self) {
+        if !std::mem::replace(&mut self.is_detached, true) {
+            self.streams.open.lock().detached += 1;
+        }
+    }
+
     pub(crate) fn is_revoked(&self) -> bool {
         self.key
             .as_ref()
@@ -123,6 +139,9 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         let mut open = self.streams.open.lock();
         open.total -= 1;
+        if self.is_detached {
+            open.detached -= 1;
+        }
         if let Some((key, revoked)) = &self.key
             && let Some(keyed) = open.keys.get_mut(key)
             // After a revocation the key's place may be another's.

@@ -21,6 +21,8 @@ pub(crate) struct Timer {
     deadline: Option<Instant>,
     turn: Option<Instant>,
     sent: Instant,
+    /// Somebody else waits, and polls when it is time.
+    is_driven: bool,
     /// Made at the first wait, inside the server's runtime. Boxed, so that bodies
     /// are `Unpin`.
     sleep: Option<Pin<Box<Sleep>>>,
@@ -43,6 +45,39 @@ impl Timer {
             deadline: lifetime.and_then(|lifetime| now.checked_add(lifetime)),
             turn: None,
             sent: now,
+            is_driven: false,
+            sleep: None,
+        }
+    }
+
+    /// From here on nothing is waited for: whoever polls does so at [`due`](Self::due).
+    #[cfg(feature = "detached")]
+    pub(crate) fn drive(&mut self) {
+        self.is_driven = true;
+        self.sleep = None;
+    }
+
+    /// When there is something to do without an event.
+    #[cfg(feature = "detached")]
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.next().map(|(at, _)| at)
+    }
+
+    /// The keep-alive interval and the deadline.
+    #[cfg(feature = "detached")]
+    pub(crate) fn terms(&self) -> (Option<Duration>, Option<Instant>) {
+        (self.keep_alive, self.deadline)
+    }
+
+    /// One that was driven, and whose stream has just sent something.
+    #[cfg(feature = "detached")]
+    pub(crate) fn driven(keep_alive: Option<Duration>, deadline: Option<Instant>) -> Self {
+        Self {
+            keep_alive,
+            deadline,
+            turn: None,
+            sent: Instant::now(),
+            is_driven: true,
             sleep: None,
         }
     }
@@ -72,7 +107,7 @@ impl Timer {
     /// A keep-alive that is due is taken: the next interval counts from now. So is a
     /// turn: there is no other.
     pub(crate) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
-        if Handle::try_current().is_err() {
+        if !self.is_driven && Handle::try_current().is_err() {
             // No runtime, no timer; the stream itself does not need one, and what nobody
             // would wake it for it does not wait for.
             return match self.turn.take() {
@@ -91,6 +126,9 @@ impl Timer {
                     Due::Deadline => {}
                 }
                 return Poll::Ready(due);
+            }
+            if self.is_driven {
+                return Poll::Pending;
             }
             match &mut self.sleep {
                 None => self.sleep = Some(Box::pin(sleep_until(at))),

@@ -27,7 +27,7 @@ mod frames;
 mod index;
 mod policy;
 mod presence;
-mod slab;
+pub(crate) mod slab;
 mod state;
 
 use std::sync::Arc;
