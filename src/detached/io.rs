@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,13 +13,14 @@ use tokio::net::TcpStream;
 
 use super::engine::Engine;
 use super::offer::{Claim, Taker};
+use super::wire::LAST_CHUNK;
 
 /// A connection that a [`Listener`](super::Listener) accepted: a TCP stream that carries
 /// whatever its server reads and writes, until an event stream takes it over.
 ///
-/// From then on the server sees a client that has hung up behind a complete response: what
-/// it reads is the end, and what it writes is ignored. It drops the connection, and the
-/// stream goes on without it.
+/// From then on the server sees a client that has hung up behind a complete response: the
+/// end of that response goes nowhere, then what it reads is the end, and what it writes is
+/// an error. It drops the connection, and the stream goes on without it.
 pub struct Io {
     /// Taken when it is dropped.
     tcp: Option<TcpStream>,
@@ -32,6 +34,8 @@ enum Phase {
     /// So many bytes of the head and the first frame are still to be written.
     Claimed(Claim, usize),
     Detached(Claim),
+    /// The server has ended the response.
+    Ended(Claim),
 }
 
 impl Io {
@@ -84,7 +88,22 @@ impl Io {
     }
 
     fn is_detached(&self) -> bool {
-        matches!(self.phase, Phase::Detached(_))
+        matches!(self.phase, Phase::Detached(_) | Phase::Ended(_))
+    }
+
+    /// What the server writes behind what has been written: the end of the response, or, if
+    /// its client has sent another request, something that nobody will read.
+    fn ignore(&mut self, bytes: usize) -> io::Result<usize> {
+        match mem::replace(&mut self.phase, Phase::Attached) {
+            Phase::Detached(claim) if bytes == LAST_CHUNK.len() => {
+                self.phase = Phase::Ended(claim);
+                Ok(bytes)
+            }
+            phase => {
+                self.phase = phase;
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+        }
     }
 
     /// So many bytes were written.
@@ -96,7 +115,7 @@ impl Io {
         if *left > 0 {
             return;
         }
-        if let Phase::Claimed(claim, _) = std::mem::replace(&mut self.phase, Phase::Attached) {
+        if let Phase::Claimed(claim, _) = mem::replace(&mut self.phase, Phase::Attached) {
             claim.written();
             self.phase = Phase::Detached(claim);
         }
@@ -110,7 +129,7 @@ impl AsyncRead for Io {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let Phase::Detached(claim) = &this.phase {
+        if let Phase::Detached(claim) | Phase::Ended(claim) = &this.phase {
             // The end, but not before the body has its last poll: a server drops the body
             // of a client that hangs up too early.
             return claim.poll_given(cx).map(Ok);
@@ -127,7 +146,7 @@ impl AsyncWrite for Io {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.is_detached() {
-            return Poll::Ready(Ok(buf.len()));
+            return Poll::Ready(this.ignore(buf.len()));
         }
         let written = ready!(this.stream()?.poll_write(cx, buf))?;
         this.wrote(written);
@@ -142,7 +161,7 @@ impl AsyncWrite for Io {
         let this = self.get_mut();
         let all = || bufs.iter().map(|buf| buf.len()).sum();
         match this.phase {
-            Phase::Detached(_) => return Poll::Ready(Ok(all())),
+            Phase::Detached(_) | Phase::Ended(_) => return Poll::Ready(this.ignore(all())),
             Phase::Attached if this.engine.takes_streams() => {
                 if let Some(claim) = Claim::of(bufs) {
                     this.phase = Phase::Claimed(claim, all());
@@ -178,8 +197,9 @@ impl AsyncWrite for Io {
 
 impl Drop for Io {
     fn drop(&mut self) {
-        let phase = std::mem::replace(&mut self.phase, Phase::Attached);
-        let (Phase::Detached(claim), Some(tcp)) = (phase, self.tcp.take()) else {
+        let phase = mem::replace(&mut self.phase, Phase::Attached);
+        let (Phase::Detached(claim) | Phase::Ended(claim), Some(tcp)) = (phase, self.tcp.take())
+        else {
             return;
         };
         if let Some(open) = claim.take()

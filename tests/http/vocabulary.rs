@@ -128,7 +128,7 @@ impl Door {
     pub(crate) const ALL_HTTP2: [Self; 3] = [Self::Http2, Self::Auto, Self::Tower];
 
     /// How the connection ends is not looked at: clients leave as they like.
-    async fn serve(self, socket: TcpStream, events: EventSource, watcher: Watcher) {
+    async fn serve(self, socket: crate::Connection, events: EventSource, watcher: Watcher) {
         let io = TokioIo::new(socket);
         let either = auto::Builder::new(TokioExecutor::new());
         match self {
@@ -214,6 +214,8 @@ async fn serve(
     events: EventSource,
     mut stopped: oneshot::Receiver<()>,
 ) {
+    #[allow(unused_mut, reason = "not every listener changes")]
+    let mut listener = crate::listener(listener);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
