@@ -1,7 +1,7 @@
 //! A server to measure: one stream of events for everybody, and events on request.
 //!
 //! ```text
-//! cargo run --release --example firehose
+//! cargo run --release --example firehose --features detached
 //! curl -N http://127.0.0.1:9000/events
 //! curl -X POST 'http://127.0.0.1:9000/go?rate=10&count=100&size=100'
 //! ```
@@ -23,9 +23,10 @@
 //! It is HTTP/1 only, and believes its clients: it limits neither how many they are nor
 //! how long they take.
 //!
-//! `--path` says how streams leave: `body`, the response body of hyper. `--workers` is
-//! how many threads serve. An event is one small chunk, which is cheaper to copy behind
-//! its length than to hand to the kernel in pieces: hence `writev(false)`.
+//! `--path` says how streams leave: `body`, the response body of hyper, or `detached`, from
+//! threads of their own behind a [`Listener`]. `--workers` is how many threads serve. An
+//! event is one small chunk, which is cheaper to copy behind its length than to hand to the
+//! kernel in pieces: hence `writev(false)` for the body.
 
 #[allow(dead_code, reason = "the other demos use the rest")]
 mod support;
@@ -51,7 +52,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tornadose::{EventSource, QueueStore, Shutdown};
+use tornadose::{EventSource, Listener, QueueStore, Shutdown};
 
 use support::Body;
 
@@ -114,6 +115,8 @@ struct Options {
 enum Path {
     /// As the response body of hyper.
     Body,
+    /// From threads of their own, without hyper.
+    Detached,
 }
 
 impl Options {
@@ -161,7 +164,7 @@ impl Path {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
             "body" => Ok(Self::Body),
-            "detached" => Err("--path: there is no `detached` in this build".to_owned()),
+            "detached" => Ok(Self::Detached),
             _ => Err(format!("--path: {text:?} is neither body nor detached")),
         }
     }
@@ -172,25 +175,34 @@ async fn serve(options: Options) -> io::Result<()> {
     let (tcp, stop) = support::listen(options.listen).await?;
     let app = App::new();
     match options.path {
-        Path::Body => app.accept_until(stop, &tcp).await,
+        Path::Body => app.accept_until(stop, tcp, false).await,
+        Path::Detached => app.accept_until(stop, Listener::new(tcp), true).await,
     }
     Ok(())
 }
 
 /// Where connections come from.
-trait Accept: Sync {
+trait Accept: Send {
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    fn next(&self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+    fn next(&mut self) -> impl Future<Output = io::Result<Self::Io>> + Send;
 }
 
 impl Accept for TcpListener {
     type Io = TcpStream;
 
-    async fn next(&self) -> io::Result<TcpStream> {
+    async fn next(&mut self) -> io::Result<TcpStream> {
         let (stream, _) = self.accept().await?;
         stream.set_nodelay(true)?;
         Ok(stream)
+    }
+}
+
+impl Accept for Listener {
+    type Io = tornadose::Io;
+
+    async fn next(&mut self) -> io::Result<Self::Io> {
+        Ok(self.accept().await?.0)
     }
 }
 
@@ -221,7 +233,12 @@ impl App {
 
     /// Serves what comes until `stop`, then ends the streams and waits a moment for their
     /// connections.
-    async fn accept_until(&self, stop: impl Future<Output = ()>, listener: &impl Accept) {
+    async fn accept_until(
+        &self,
+        stop: impl Future<Output = ()>,
+        mut listener: impl Accept,
+        writev: bool,
+    ) {
         // Each connection holds a receiver; nothing is ever sent.
         let open = watch::Sender::new(());
         let mut stop = pin!(stop);
@@ -244,7 +261,7 @@ impl App {
                 async move { Ok::<_, Infallible>(app.answer(request).await) }
             });
             let connection = http1::Builder::new()
-                .writev(false)
+                .writev(writev)
                 .serve_connection(io, service);
             tokio::spawn(async move {
                 // An error means that the client has left, which clients do.

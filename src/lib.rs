@@ -120,6 +120,17 @@
 //! mount beside the other. Its messages carry the same ids, and a client goes on with
 //! `?lastEventId=`, from the one to the other if it likes.
 //!
+//! # Detached streams
+//!
+//! A server keeps a task and buffers for each open stream, 11 KiB in hyper and 20 KiB in
+//! axum, and runs through all of that for each event. With the feature `detached` there is
+//! a listener to wrap yours in, and nothing else changes:
+//! `axum::serve(Listener::new(tcp), app)`. A stream then leaves the server when its head is
+//! out, and a thread for each core keeps its socket and its position and writes the events
+//! of all of them, at close to what the system calls alone cost. Streams for which that
+//! cannot be done (HTTP/2, TLS, compressed bodies, other systems) stay where they are, with
+//! the same promises. What the server and its layers see is a response that has ended.
+//!
 //! # Promises
 //!
 //! - **Order.** A log has one order; of two submits, one of which returned before
@@ -142,7 +153,7 @@
 //! # Runtimes
 //!
 //! Submitting and answering requests need none, but for WebSockets, which live in a task
-//! of the server's. Keep-alive comments and the stall
+//! of the server's; detached streams have threads of their own. Keep-alive comments and the stall
 //! time-out of [`Overflow::Wait`] need tokio's time in the runtime that polls, which
 //! `#[tokio::main]` and `enable_all` enable; every server this crate knows of runs on
 //! tokio.
@@ -153,11 +164,12 @@
 //! |---|---|---|
 //! | `hyper` | yes | `hyper::service::Service` for [`EventSource`] |
 //! | `actix-web` | no | `actix_web::Handler` for [`EventSource`], `MessageBody` for [`EventBody`] |
-//! | `axum` | no | `Option<`[`LastEventId`]`>` as an extractor; all else fits without it |
+//! | `axum` | no | `Option<`[`LastEventId`]`>` as an extractor, and with `detached` its listener; all else fits without it |
 //! | `rocket` | no | `Vec<rocket::Route>` from an [`EventSource`] |
 //! | `warp` | no | `warp::filters::BoxedFilter` from an [`EventSource`] |
 //! | `json` | no | [`Event::json`], from any `serde::Serialize`, and `Event::from_json` |
 //! | `websocket` | no | `WebSocketSubscriber`, for all of these servers |
+//! | `detached` | no | `Listener`: streams that leave their server |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

@@ -15,9 +15,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::inbox::Bell;
-use super::wire;
 use crate::log::{Cursor, Found, Log};
-use crate::wire::sse;
+use crate::wire::{chunked, sse};
 
 /// So much is written to each socket at a time: enough for a burst to cost one write, and
 /// little enough to stay in the processor's cache.
@@ -170,7 +169,7 @@ impl Feed {
             match self.log.poll_run(&mut cx, &mut self.cursor) {
                 Poll::Pending => break,
                 Poll::Ready(Found::Events(bytes)) => {
-                    wire::chunk(&mut self.batch, &bytes);
+                    chunked::write(&mut self.batch, &bytes);
                     self.marks.push((self.batch.len(), self.cursor.next()));
                     if self.batch.len() >= BATCH {
                         self.has_more = true;
@@ -193,7 +192,7 @@ impl Feed {
             if self.due().is_none_or(|due| due > Instant::now()) {
                 return Collected::Nothing;
             }
-            wire::chunk(&mut self.batch, &sse::COMMENT);
+            chunked::write(&mut self.batch, &sse::COMMENT);
             self.marks.push((self.batch.len(), self.cursor.next()));
         }
         self.sent = Instant::now();

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::engine::Engine;
 use super::offer::{Claim, Taker};
-use super::wire::LAST_CHUNK;
+use crate::wire::chunked::LAST_CHUNK;
 
 /// A connection that a [`Listener`](super::Listener) accepted: a TCP stream that carries
 /// whatever its server reads and writes, until an event stream takes it over.

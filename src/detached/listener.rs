@@ -14,7 +14,7 @@ use super::engine::{Engine, Terms};
 use super::io::Io;
 
 /// A TCP listener whose event streams leave the server when their head is out, and are
-/// served by threads of their own. See the [module](super) for what that changes.
+/// served by threads of their own.
 ///
 /// ```no_run
 /// # #[cfg(feature = "axum")]
@@ -32,7 +32,37 @@ use super::io::Io;
 /// `http1::Builder::new().serve_connection(TokioIo::new(io), events)`; it must not be told
 /// `writev(false)`, which would hide the streams from it.
 ///
-/// Dropping it, as servers do when they shut down, ends no stream.
+/// # What leaves
+///
+/// An [`EventSource`](crate::EventSource)'s answer in chunks over plain HTTP/1.1. The
+/// connection recognises it by the very bytes of its first frame, at their address: whatever
+/// copies, compresses, re-frames or encrypts them keeps it from being recognised, and then
+/// the stream stays with its server as it does everywhere else, with the same promises. So
+/// HTTP/2, TLS, HTTP/1.0, `HEAD` and compressed bodies stay; so do a hyper that is told
+/// `writev(false)`, stores of your own that make subscriptions of streams, Windows, and what
+/// is told to stay ([`EventSource::attached`](crate::EventSource::attached)).
+///
+/// A layer that lets the first frame, which is a comment, pass as it is and changes later
+/// ones cannot be seen: a handler behind such a layer must be told to stay.
+///
+/// # What the server sees
+///
+/// A response that has ended and a client that has hung up. So limits of concurrency,
+/// time-outs of bodies, logs of what ends, and the server's own graceful shutdown no longer
+/// count the stream; [`EventSource::streams`](crate::EventSource::streams) does, and
+/// [`Shutdown::ended`](crate::Shutdown::ended) waits for it. A stream's connection ends with
+/// the stream. What a client sends behind its request is read and thrown away; a request
+/// that it sends there, without waiting, may be handled, and is not answered.
+///
+/// Dropping the listener, as servers do when they shut down, ends no stream; when the
+/// process ends, they are cut off.
+///
+/// # Cost
+///
+/// A thread for each core, asleep while there is nothing to send. A stream that keeps up
+/// with a [`QueueStore`](crate::QueueStore) or a [`DataStore`](crate::DataStore) costs about
+/// 250 bytes; one of a [`Hub`](crate::Hub), or one with settings of its own, its
+/// subscription besides, about 1 KiB.
 pub struct Listener {
     tcp: TcpListener,
     settings: Settings,

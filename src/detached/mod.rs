@@ -13,26 +13,7 @@
 //!                             socket + position
 //! ```
 //!
-//! # What leaves, and what stays
-//!
-//! What leaves is an [`EventSource`](crate::EventSource)'s answer in chunks over plain
-//! HTTP/1.1. The [`Io`] recognises it by the very bytes of its first frame, at their
-//! address (`offer.rs`): whatever is between the two and copies, compresses, re-frames or
-//! encrypts them keeps it from being recognised, and then the stream stays with its server
-//! as it does everywhere else, with the same promises. So stay: HTTP/2, TLS, HTTP/1.0,
-//! `HEAD`, compressed bodies, a hyper that is told `writev(false)`, stores of your own that
-//! make subscriptions of streams, Windows, and what is told to stay
-//! ([`EventSource::attached`](crate::EventSource::attached)).
-//!
-//! A layer that lets the first frame, which is a comment, pass as it is and changes later
-//! ones cannot be seen: such a handler must be told to stay.
-//!
-//! # What a server sees
-//!
-//! A response that has ended: limits of concurrency, time-outs of bodies, and logs of what
-//! ends no longer count the stream. [`EventSource::streams`](crate::EventSource::streams)
-//! does. A request that a client has sent behind the one for the stream, without waiting, is
-//! handled, and its answer goes nowhere.
+//! What leaves, what stays and what a server sees of it is told at [`Listener`].
 //!
 //! # Shards
 //!
@@ -53,7 +34,6 @@ mod listener;
 mod offer;
 mod shard;
 mod stream;
-mod wire;
 
 pub use self::io::Io;
 pub use self::listener::Listener;

@@ -14,10 +14,10 @@ use mio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::inbox::Bell;
-use super::wire;
 use crate::log::Log;
 use crate::subscriber::{Grant, Open, State, Timer};
 use crate::subscription::Subscription;
+use crate::wire::chunked::{self, LAST_CHUNK};
 
 /// So much is asked for before the socket is asked to take it.
 const PAGE: usize = 16 << 10;
@@ -120,10 +120,10 @@ impl Own {
                 Poll::Pending => return true,
                 Poll::Ready(bytes) => {
                     if let Some(bytes) = &bytes {
-                        wire::chunk(page, bytes);
+                        chunked::write(page, bytes);
                     }
                     if bytes.is_none() || self.open.is_over() {
-                        page.extend_from_slice(wire::LAST_CHUNK);
+                        page.extend_from_slice(LAST_CHUNK);
                         self.is_last = true;
                         return false;
                     }

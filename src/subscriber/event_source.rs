@@ -215,7 +215,7 @@ impl<W: When> EventSource<W> {
     /// Streams stay with the server, whatever listens: for a handler behind something that
     /// lets the first frame of a body pass as it is and changes later ones, or that counts
     /// on the response lasting as long as the stream. Without effect where streams stay
-    /// anyway. Default: they leave where a [`Listener`](crate#detached-streams) is.
+    /// anyway. Default: they leave where a [listener](crate#detached-streams) is.
     #[must_use]
     pub fn attached(self) -> Self {
         self.with(|config| config.is_attached = true)
@@ -322,7 +322,7 @@ impl<W: When> EventSource<W> {
     }
 
     /// How many of the open streams have left their server for the threads of a
-    /// [`Listener`](crate#detached-streams).
+    /// [listener](crate#detached-streams).
     #[must_use]
     pub fn detached(&self) -> usize {
         self.access.streams().detached()

@@ -3,10 +3,10 @@
 use std::io::Write;
 
 /// The end of a body, without trailers.
-pub(super) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Writes one chunk. An empty one would end the body and is left out.
-pub(super) fn chunk(out: &mut Vec<u8>, data: &[u8]) {
+pub(crate) fn write(out: &mut Vec<u8>, data: &[u8]) {
     if data.is_empty() {
         return;
     }
