@@ -9,10 +9,11 @@
 //! but its writes.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BinaryHeap, VecDeque};
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -23,6 +24,7 @@ use super::engine::Terms;
 use super::feed::{Collected, Feed, Key};
 use super::inbox::{Adopted, Bell, Inbox, Lists, Who};
 use super::stream::{Driven, Lean, Own, Sent, reset, send};
+use crate::log::Notice;
 use crate::log::topics::slab::Slab;
 
 /// The inbox's token; streams have their numbers, which are smaller.
@@ -47,6 +49,8 @@ pub(super) struct Shard {
     /// Streams that have something to do.
     ready: VecDeque<u32>,
     timers: BinaryHeap<Reverse<(Instant, Who)>>,
+    /// The shutdowns of those who are fed, and of how many.
+    shutdowns: BTreeMap<usize, (Notice, usize)>,
     look: Waker,
     look_bell: Arc<Bell>,
     lists: Lists,
@@ -79,6 +83,7 @@ impl Shard {
             busy: VecDeque::new(),
             ready: VecDeque::new(),
             timers: BinaryHeap::new(),
+            shutdowns: BTreeMap::new(),
             look: look_bell.waker(),
             look_bell,
             lists: Lists::default(),
@@ -320,6 +325,13 @@ impl Shard {
         let place = feed.join(number);
         if let Role::Own(own) = std::mem::replace(role, Role::None) {
             let lean = Box::new(own.lean(&self.look));
+            if let Some(departure) = lean.departure() {
+                let of = self.shutdowns.entry(departure.id());
+                let (notice, count) = of.or_insert_with(|| (departure.notice(), 0));
+                *count += 1;
+                // Whether it has begun by now is asked below.
+                let _ = notice.poll_set(&mut Context::from_waker(&self.look));
+            }
             let deadline = lean.deadline();
             let has_to_leave = lean.has_to_leave();
             *role = Role::Fed(at, place, lean);
@@ -365,6 +377,7 @@ impl Shard {
         let Some(feed) = self.feeds.get_mut(at) else {
             return;
         };
+        unwatch(&mut self.shutdowns, &lean);
         let taken = taken.unwrap_or(feed.batch().len());
         let (rest, next) = feed.behind(taken);
         let bell = Bell::new(&self.inbox, Who::Stream(number));
@@ -450,7 +463,8 @@ impl Shard {
             return;
         };
         self.count -= 1;
-        if let Role::Fed(at, place, _) = &stream.role {
+        if let Role::Fed(at, place, lean) = &stream.role {
+            unwatch(&mut self.shutdowns, lean);
             self.leave(*at, *place);
         }
     }
@@ -466,6 +480,19 @@ impl Stream {
 impl Drop for Shard {
     fn drop(&mut self) {
         drop(self.inbox.die());
+    }
+}
+
+/// One less of those to whom it matters that a shutdown begins.
+fn unwatch(shutdowns: &mut BTreeMap<usize, (Notice, usize)>, lean: &Lean) {
+    if let Some(departure) = lean.departure()
+        && let Entry::Occupied(mut of) = shutdowns.entry(departure.id())
+    {
+        let (_, count) = of.get_mut();
+        *count -= 1;
+        if *count == 0 {
+            of.remove();
+        }
     }
 }
 

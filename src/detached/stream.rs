@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::inbox::Bell;
 use crate::log::Log;
-use crate::subscriber::{Grant, Open, State, Timer};
+use crate::subscriber::{Admitted, Departure, Grant, OnGap, Open, State, Timer, Watched};
 use crate::subscription::Subscription;
 use crate::wire::chunked::{self, LAST_CHUNK};
 
@@ -67,8 +67,12 @@ pub(super) enum Sent {
 
 /// What is left of a stream while somebody else reads for it.
 pub(super) struct Lean {
-    grant: Grant,
+    admitted: Admitted,
     deadline: Option<Instant>,
+    on_gap: OnGap,
+    farewell: Duration,
+    /// The last one to drop.
+    departure: Option<Watched>,
 }
 
 impl Own {
@@ -204,16 +208,25 @@ impl Own {
         Some((log, next, self.open.timer.terms().0))
     }
 
-    /// Leaves its reading to somebody else. The caller has counted it again, and
-    /// `look` is woken when it may have to leave.
+    /// Leaves its reading to somebody else, who has counted it again. `look` is woken when
+    /// it is revoked; that a shutdown begins is for the caller to hear.
     pub(super) fn lean(self, look: &Waker) -> Lean {
-        let mut lean = Lean {
+        let Grant {
+            mut admitted,
+            on_gap,
+            farewell,
+            is_attached: _,
+            departure,
+        } = self.open.grant;
+        // Whether it is by now is asked by the caller, as ever.
+        let _ = admitted.poll_revoked(&mut Context::from_waker(look));
+        Lean {
+            admitted,
             deadline: self.open.timer.terms().1,
-            grant: self.open.grant,
-        };
-        // Whether it has to is looked at by who is woken, and once by the caller.
-        let _ = lean.grant.poll_leave(&mut Context::from_waker(look));
-        lean
+            on_gap,
+            farewell,
+            departure: departure.map(Departure::watched),
+        }
     }
 }
 
@@ -223,12 +236,16 @@ impl Lean {
         self.deadline
     }
 
+    /// What tells that it is time to leave.
+    pub(super) fn departure(&self) -> Option<&Watched> {
+        self.departure.as_ref()
+    }
+
     /// Whether it is to look after itself again.
     pub(super) fn has_to_leave(&self) -> bool {
-        self.grant.has_to_leave()
-            || self
-                .deadline
-                .is_some_and(|deadline| deadline <= Instant::now())
+        self.admitted.is_revoked()
+            || self.departure.as_ref().is_some_and(Watched::has_begun)
+            || self.deadline.is_some_and(|at| at <= Instant::now())
     }
 
     /// Reads for itself again, from `next` on and behind `rest`, which its socket has not
@@ -245,7 +262,13 @@ impl Lean {
             subscription: Subscription::resume(log, next),
             state: State::Streaming,
             timer: Timer::driven(keep_alive, self.deadline),
-            grant: self.grant,
+            grant: Grant {
+                admitted: self.admitted,
+                on_gap: self.on_gap,
+                farewell: self.farewell,
+                is_attached: false,
+                departure: self.departure.map(Watched::alone),
+            },
         };
         let mut own = Own::new(open, bell);
         if !rest.is_empty() {

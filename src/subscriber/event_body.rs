@@ -193,25 +193,6 @@ impl Stage {
     }
 }
 
-#[cfg(feature = "detached")]
-impl Grant {
-    /// Whether it is revoked, or a shutdown has begun.
-    pub(crate) fn has_to_leave(&self) -> bool {
-        let departure = self.departure.as_ref();
-        self.admitted.is_revoked() || departure.is_some_and(Departure::has_begun)
-    }
-
-    /// Waits until it [has to](Self::has_to_leave).
-    pub(crate) fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(departure) = &mut self.departure
-            && departure.poll_begun(cx).is_ready()
-        {
-            return Poll::Ready(());
-        }
-        self.admitted.poll_revoked(cx)
-    }
-}
-
 impl Open {
     /// Offers the stream to the connection, if it may leave its server. `first` is what it
     /// begins with.

@@ -29,6 +29,10 @@ pub use self::head::Head;
 pub use self::permit::{Permit, Refusal};
 pub use self::shutdown::Shutdown;
 #[cfg(feature = "detached")]
+pub(crate) use self::shutdown::{Departure, Watched};
+#[cfg(feature = "detached")]
+pub(crate) use self::streams::Admitted;
+#[cfg(feature = "detached")]
 pub(crate) use self::timer::Timer;
 #[cfg(all(feature = "websocket", any(feature = "actix-web", feature = "rocket")))]
 pub(crate) use self::websocket::Handshake;

@@ -280,6 +280,54 @@ impl Departure {
     }
 }
 
+#[cfg(feature = "detached")]
+impl Departure {
+    /// Leaves it to somebody else to hear of the beginning.
+    pub(crate) fn watched(self) -> Watched {
+        Watched {
+            has_turn: self.has_turn,
+            shared: self.shared,
+            open: self._open,
+        }
+    }
+}
+
+/// A departure for which somebody else hears that the shutdown begins: a third of its size.
+#[cfg(feature = "detached")]
+pub(crate) struct Watched {
+    has_turn: bool,
+    shared: Arc<Shared>,
+    open: watch::Receiver<()>,
+}
+
+#[cfg(feature = "detached")]
+impl Watched {
+    /// Hears of it by itself again.
+    pub(crate) fn alone(self) -> Departure {
+        Departure {
+            has_turn: self.has_turn,
+            notice: self.notice(),
+            shared: self.shared,
+            _open: self.open,
+        }
+    }
+
+    /// Whether the shutdown has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.shared.begun.is_set()
+    }
+
+    /// To hear of the beginning for all that have the same [`id`](Self::id).
+    pub(crate) fn notice(&self) -> Notice {
+        Notice::of(&self.shared.begun)
+    }
+
+    /// Which shutdown it is, while this lives.
+    pub(crate) fn id(&self) -> usize {
+        Arc::as_ptr(&self.shared) as usize
+    }
+}
+
 /// So many at once, and so many after each interval.
 struct Pace {
     batch: usize,

@@ -41,7 +41,8 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     streams: Arc<Streams>,
-    key: Option<(Arc<str>, Notice)>,
+    /// Boxed: most have none, and of streams there are many.
+    key: Option<Box<(Arc<str>, Notice)>>,
     is_detached: bool,
 }
 
@@ -85,7 +86,7 @@ impl Streams {
                     return None;
                 }
                 keyed.count += 1;
-                Some((key, Notice::of(&keyed.revoked)))
+                Some(Box::new((key, Notice::of(&keyed.revoked))))
             }
         };
         open.total += 1;
@@ -110,7 +111,7 @@ impl Streams {
 impl Admitted {
     #[cfg(feature = "websocket")]
     pub(crate) fn key(&self) -> Option<&str> {
-        self.key.as_ref().map(|(key, _)| &**key)
+        self.key.as_ref().map(|keyed| &*keyed.0)
     }
 
     /// It has left its server.
@@ -122,14 +123,12 @@ impl Admitted {
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
-        self.key
-            .as_ref()
-            .is_some_and(|(_, revoked)| revoked.is_set())
+        self.key.as_ref().is_some_and(|keyed| keyed.1.is_set())
     }
 
     pub(crate) fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.key {
-            Some((_, revoked)) => revoked.poll_set(cx),
+            Some(keyed) => keyed.1.poll_set(cx),
             None => Poll::Pending,
         }
     }
@@ -142,7 +141,7 @@ impl Drop for Admitted {
         if self.is_detached {
             open.detached -= 1;
         }
-        if let Some((key, revoked)) = &self.key
+        if let Some((key, revoked)) = self.key.as_deref()
             && let Some(keyed) = open.keys.get_mut(key)
             // After a revocation the key's place may be another's.
             && revoked.is_of(&keyed.revoked)
