@@ -43,7 +43,7 @@ pub(super) struct Feed {
     /// Whether there may be more behind the batch.
     has_more: bool,
     sent: Instant,
-    /// The earliest time for which the shard has a timer.
+    /// When the shard looks at it in any case.
     pub(super) timer: Option<Instant>,
 }
 

@@ -1,12 +1,15 @@
 //! What the rest of the program leaves for a shard, and how the shard hears of it.
 //!
-//! # Why each ordering is enough
+//! # Who wakes whom
 //!
-//! Two flags, each set by who leaves something and cleared by the shard *before* it looks:
-//! `poked` for the inbox, `queued` for one waker. Who finds a flag set leaves it at that,
-//! because the shard has yet to clear it and to look. Both sides use read-modify-write
-//! operations with `AcqRel`, so the shard's clearing has seen everything that was done
-//! before any setting that it clears. The lists have a lock besides.
+//! Whoever leaves something does so under the lock, and wakes the shard if it sleeps, which
+//! it says under the same lock when it has found nothing. So nothing is left unheard, and a
+//! shard that is at work is not called: a submit costs no system call then.
+//!
+//! A [`Bell`] that has been rung is not left again until the shard has cleared it, *before*
+//! it looks at what the bell is for. Both sides use read-modify-write operations with
+//! `AcqRel`, so that clearing has seen everything that was done before any ring that it
+//! clears.
 
 use std::mem;
 use std::net::TcpStream;
@@ -14,13 +17,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
-use crate::log::Mutex;
+use crate::log::{Mutex, MutexGuard};
 use crate::subscriber::Open;
 
 #[derive(Debug)]
 pub(super) struct Inbox {
     waker: mio::Waker,
-    poked: AtomicBool,
     lists: Mutex<Lists>,
 }
 
@@ -31,6 +33,7 @@ pub(super) struct Lists {
     pub(super) woken: Vec<Who>,
     /// Nobody will leave another stream.
     pub(super) is_closed: bool,
+    sleeps: bool,
     /// The shard is gone.
     is_dead: bool,
 }
@@ -54,7 +57,6 @@ impl Inbox {
     pub(super) fn new(waker: mio::Waker) -> Self {
         Self {
             waker,
-            poked: AtomicBool::new(false),
             lists: Mutex::default(),
         }
     }
@@ -66,8 +68,7 @@ impl Inbox {
             return Err(adopted);
         }
         lists.adopted.push(adopted);
-        drop(lists);
-        self.poke();
+        self.call(lists);
         Ok(())
     }
 
@@ -77,8 +78,9 @@ impl Inbox {
 
     /// There will be no more streams; the shard ends with its last one.
     pub(super) fn close(&self) {
-        self.lists.lock().is_closed = true;
-        self.poke();
+        let mut lists = self.lists.lock();
+        lists.is_closed = true;
+        self.call(lists);
     }
 
     /// The shard ends.
@@ -88,23 +90,25 @@ impl Inbox {
         mem::take(&mut lists.adopted)
     }
 
-    /// What has been left since; the lists that are given are filled next.
-    pub(super) fn take(&self, empty: &mut Lists) {
-        if self.poked.swap(false, Ordering::AcqRel) {
-            let mut lists = self.lists.lock();
-            mem::swap(&mut lists.adopted, &mut empty.adopted);
-            mem::swap(&mut lists.woken, &mut empty.woken);
-            empty.is_closed = lists.is_closed;
-        }
+    /// What has been left since; the lists that are given are filled next. If that is
+    /// nothing and there is nothing else to do, the shard `rests`: it is called from here
+    /// on. Returns whether it may sleep.
+    pub(super) fn take(&self, empty: &mut Lists, rests: bool) -> bool {
+        let mut lists = self.lists.lock();
+        mem::swap(&mut lists.adopted, &mut empty.adopted);
+        mem::swap(&mut lists.woken, &mut empty.woken);
+        let ends = lists.is_closed && !empty.is_closed;
+        empty.is_closed = lists.is_closed;
+        lists.sleeps = rests && !ends && empty.adopted.is_empty() && empty.woken.is_empty();
+        lists.sleeps
     }
 
-    fn poke(&self) {
-        if !self.poked.swap(true, Ordering::AcqRel) {
-            // It fails only if the system has no memory for eight bytes in a pipe of
-            // nearly none; the next one to come pokes again.
-            if self.waker.wake().is_err() {
-                self.poked.store(false, Ordering::Release);
-            }
+    fn call(&self, mut lists: MutexGuard<'_, Lists>) {
+        if mem::take(&mut lists.sleeps) {
+            drop(lists);
+            // It fails only where eight bytes cannot be written to an object of the kernel
+            // that is there for nothing else; then the shard hears of it with its sockets.
+            let _ = self.waker.wake();
         }
     }
 }
@@ -143,8 +147,9 @@ impl Wake for Bell {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            self.inbox.lists.lock().woken.push(self.who);
-            self.inbox.poke();
+            let mut lists = self.inbox.lists.lock();
+            lists.woken.push(self.who);
+            self.inbox.call(lists);
         }
     }
 }

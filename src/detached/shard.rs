@@ -8,9 +8,8 @@
 //! A socket is registered once, edge-triggered: one that is never full costs no system call
 //! but its writes.
 
-use std::cmp::Reverse;
 use std::collections::btree_map::{BTreeMap, Entry};
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -48,7 +47,8 @@ pub(super) struct Shard {
     busy: VecDeque<u32>,
     /// Streams that have something to do.
     ready: VecDeque<u32>,
-    timers: BinaryHeap<Reverse<(Instant, Who)>>,
+    /// At most one for each, not later than it is needed.
+    timers: BTreeSet<(Instant, Who)>,
     /// The shutdowns of those who are fed, and of how many.
     shutdowns: BTreeMap<usize, (Notice, usize)>,
     look: Waker,
@@ -60,6 +60,8 @@ pub(super) struct Shard {
 struct Stream {
     socket: TcpStream,
     role: Role,
+    /// When the shard looks at it in any case.
+    timer: Option<Instant>,
 }
 
 enum Role {
@@ -82,7 +84,7 @@ impl Shard {
             keys: BTreeMap::new(),
             busy: VecDeque::new(),
             ready: VecDeque::new(),
-            timers: BinaryHeap::new(),
+            timers: BTreeSet::new(),
             shutdowns: BTreeMap::new(),
             look: look_bell.waker(),
             look_bell,
@@ -96,7 +98,8 @@ impl Shard {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         while !(self.lists.is_closed && self.count == 0) {
-            match self.poll.poll(&mut events, self.timeout()) {
+            let timeout = self.take_inbox();
+            match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 // It cannot hear its sockets any more. Their clients come back.
@@ -105,7 +108,6 @@ impl Shard {
             for event in &events {
                 self.heed(event);
             }
-            self.take_inbox();
             self.take_timers();
             // Feeds first: a stream that has caught up can join one that has, too.
             for _ in 0..self.busy.len() {
@@ -121,12 +123,22 @@ impl Shard {
         }
     }
 
-    /// How long there is nothing to do.
-    fn timeout(&self) -> Option<Duration> {
-        if !self.busy.is_empty() || !self.ready.is_empty() {
+    /// Takes what was left, and tells how long there is nothing to do.
+    fn take_inbox(&mut self) -> Option<Duration> {
+        let mut lists = std::mem::take(&mut self.lists);
+        let rests = self.busy.is_empty() && self.ready.is_empty();
+        let sleeps = self.inbox.take(&mut lists, rests);
+        for adopted in lists.adopted.drain(..) {
+            self.adopt(adopted);
+        }
+        for who in lists.woken.drain(..) {
+            self.wake(who);
+        }
+        self.lists = lists;
+        if !sleeps {
             return Some(Duration::ZERO);
         }
-        let Reverse((next, _)) = self.timers.peek()?;
+        let (next, _) = self.timers.first()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -153,43 +165,47 @@ impl Shard {
         }
     }
 
-    fn take_inbox(&mut self) {
-        let mut lists = std::mem::take(&mut self.lists);
-        self.inbox.take(&mut lists);
-        for adopted in lists.adopted.drain(..) {
-            self.adopt(adopted);
-        }
-        for who in lists.woken.drain(..) {
-            self.wake(who);
-        }
-        self.lists = lists;
-    }
-
     fn take_timers(&mut self) {
         let now = Instant::now();
-        while let Some(Reverse((at, who))) = self.timers.peek().copied()
+        while let Some((at, who)) = self.timers.first().copied()
             && at <= now
         {
-            self.timers.pop();
-            match who {
-                Who::Stream(number) => {
-                    if let Some(Role::Own(own)) =
-                        self.streams.get_mut(number).map(|stream| &mut stream.role)
-                        && own.timer == Some(at)
-                    {
-                        own.timer = None;
-                    }
-                }
-                Who::Feed(number) => {
-                    if let Some(feed) = self.feeds.get_mut(number)
-                        && feed.timer == Some(at)
-                    {
-                        feed.timer = None;
-                    }
-                }
-                Who::Some => {}
+            self.timers.pop_first();
+            if let Some(timer) = self.timer(who) {
+                *timer = None;
             }
             self.wake(who);
+        }
+    }
+
+    fn timer(&mut self, who: Who) -> Option<&mut Option<Instant>> {
+        match who {
+            Who::Stream(number) => Some(&mut self.streams.get_mut(number)?.timer),
+            Who::Feed(number) => Some(&mut self.feeds.get_mut(number)?.timer),
+            Who::Some => None,
+        }
+    }
+
+    /// Looks at somebody at this time, or at an earlier one that was asked for.
+    fn set_timer(&mut self, who: Who, due: Option<Instant>) {
+        let Some(timer) = self.timer(who) else {
+            return;
+        };
+        let Some(due) = due else {
+            return;
+        };
+        if timer.is_some_and(|timer| timer <= due) {
+            return;
+        }
+        if let Some(later) = timer.replace(due) {
+            self.timers.remove(&(later, who));
+        }
+        self.timers.insert((due, who));
+    }
+
+    fn unset_timer(&mut self, who: Who, timer: Option<Instant>) {
+        if let Some(timer) = timer {
+            self.timers.remove(&(timer, who));
         }
     }
 
@@ -227,6 +243,7 @@ impl Shard {
         let number = self.streams.insert(Stream {
             socket: TcpStream::from_std(socket),
             role: Role::None,
+            timer: None,
         });
         self.count += 1;
         let Some(stream) = self.streams.get_mut(number) else {
@@ -248,10 +265,11 @@ impl Shard {
 
     /// Lets a stream go on that looks after itself.
     fn drive(&mut self, number: u32) {
-        let Some(Stream { socket, role }) = self.streams.get_mut(number) else {
+        let Some(Stream { socket, role, .. }) = self.streams.get_mut(number) else {
             return;
         };
         let Role::Own(own) = role else {
+            self.time(number);
             return;
         };
         let driven = if own.has_stalled(self.terms.stall) {
@@ -274,27 +292,24 @@ impl Shard {
             Driven::More => self.ready.push_back(number),
             Driven::Waits => {
                 self.feed(number);
-                self.set_timer(number);
+                self.time(number);
             }
         }
     }
 
-    fn set_timer(&mut self, number: u32) {
-        if let Some(Stream {
-            role: Role::Own(own),
-            ..
-        }) = self.streams.get_mut(number)
-            && let Some(due) = own.due(self.terms.stall)
-            && own.timer.is_none_or(|timer| due < timer)
-        {
-            own.timer = Some(due);
-            self.timers.push(Reverse((due, Who::Stream(number))));
-        }
+    /// Looks at a stream when it has something to do that nobody wakes it for.
+    fn time(&mut self, number: u32) {
+        let due = match self.streams.get(number).map(|stream| &stream.role) {
+            Some(Role::Own(own)) => own.due(self.terms.stall),
+            Some(Role::Fed(_, _, lean)) => lean.deadline(),
+            Some(Role::None) | None => None,
+        };
+        self.set_timer(Who::Stream(number), due);
     }
 
     /// Leaves a stream's reading to a feed, if there can be one for it.
     fn feed(&mut self, number: u32) {
-        let Some(Stream { role, .. }) = self.streams.get_mut(number) else {
+        let Some(Stream { role, timer, .. }) = self.streams.get_mut(number) else {
             return;
         };
         let Role::Own(own) = role else {
@@ -332,12 +347,10 @@ impl Shard {
                 // Whether it has begun by now is asked below.
                 let _ = notice.poll_set(&mut Context::from_waker(&self.look));
             }
-            let deadline = lean.deadline();
             let has_to_leave = lean.has_to_leave();
             *role = Role::Fed(at, place, lean);
-            if let Some(deadline) = deadline {
-                self.timers.push(Reverse((deadline, Who::Stream(number))));
-            }
+            let timer = timer.take();
+            self.unset_timer(Who::Stream(number), timer);
             if has_to_leave {
                 self.unfeed(number);
                 self.ready.push_back(number);
@@ -386,7 +399,7 @@ impl Shard {
         // Its own subscription is counted, and its place in the feed is not any more.
         feed.log().count_shared(true);
         self.leave(at, place);
-        self.set_timer(number);
+        self.time(number);
     }
 
     /// Takes the member at this place out of a feed.
@@ -405,6 +418,7 @@ impl Shard {
         if feed.is_empty() {
             self.keys.remove(&Feed::key(feed.log(), feed.keep_alive()));
             if let Some(feed) = self.feeds.remove(at) {
+                self.unset_timer(Who::Feed(at), feed.timer);
                 feed.end();
             }
         }
@@ -442,11 +456,9 @@ impl Shard {
         };
         if feed.is_busy() {
             self.busy.push_back(at);
-        } else if let Some(due) = feed.due()
-            && feed.timer.is_none_or(|timer| due < timer)
-        {
-            feed.timer = Some(due);
-            self.timers.push(Reverse((due, Who::Feed(at))));
+        } else {
+            let due = feed.due();
+            self.set_timer(Who::Feed(at), due);
         }
     }
 
@@ -463,6 +475,7 @@ impl Shard {
             return;
         };
         self.count -= 1;
+        self.unset_timer(Who::Stream(number), stream.timer);
         if let Role::Fed(at, place, lean) = &stream.role {
             unwatch(&mut self.shutdowns, lean);
             self.leave(*at, *place);

@@ -34,8 +34,6 @@ pub(super) struct Own {
     /// Nothing comes behind that.
     is_last: bool,
     stalled: Option<Stalled>,
-    /// The earliest time for which the shard has a timer.
-    pub(super) timer: Option<Instant>,
 }
 
 /// Of a socket that is full: since when it has taken nothing.
@@ -86,7 +84,6 @@ impl Own {
             rest: Vec::new(),
             is_last: false,
             stalled: None,
-            timer: None,
         }
     }
 

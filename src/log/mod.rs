@@ -46,6 +46,8 @@ pub(crate) use self::signal::{Gauge, Latch, Notice, Turns};
 pub use self::start::{LastEventId, Start};
 pub use self::submitted::Submitted;
 pub(crate) use self::sync::Mutex;
+#[cfg(feature = "detached")]
+pub(crate) use self::sync::MutexGuard;
 
 use self::ring::{Evicted, Ring};
 use self::sync::RwLock;
