@@ -183,7 +183,9 @@ mod error;
 mod event;
 mod gap;
 mod log;
+mod observe;
 mod position;
+mod stats;
 mod store;
 mod subscriber;
 mod subscription;
@@ -202,6 +204,7 @@ pub use crate::gap::{Gap, GapReason};
 pub use crate::log::topics::{Control, Policy};
 pub use crate::log::{End, LastEventId, Overflow, Retention, Start, Submitted};
 pub use crate::position::Position;
+pub use crate::stats::{Lags, Stats, Straggler};
 pub use crate::store::{
     DataStore, DataStoreBuilder, Hub, HubBuilder, QueueStore, QueueStoreBuilder, Store,
 };

@@ -26,6 +26,7 @@ use crate::entry::Entry;
 use crate::gap::Gap;
 use crate::log::topics::{Control, Reader, TopicLog};
 use crate::log::{Cursor, End, Found, LastEventId, Log, Start, Ticket};
+use crate::observe::{Happening, observe};
 use crate::position::Position;
 use crate::topic::Topics;
 use crate::wire::sse;
@@ -424,14 +425,20 @@ impl Subscription {
         }
         let found = match &mut self.source {
             Source::Log { log, cursor, gap } => match gap.take() {
-                Some(gap) => Found::Gap(gap),
+                Some(gap) => {
+                    log.tell(cursor, &gap);
+                    Found::Gap(gap)
+                }
                 None if self.until.is_some_and(|until| cursor.has_reached(until)) => {
                     Found::End(End::Closed)
                 }
                 None => ready!(poll_log(log, cx, cursor)),
             },
             Source::Topics { log, reader, gap } => match gap.take() {
-                Some(gap) => Found::Gap(gap),
+                Some(gap) => {
+                    log.tell(reader, &gap);
+                    Found::Gap(gap)
+                }
                 None => {
                     let next = poll_topics(log, cx, reader);
                     // It is also further where there was nothing for it to read.
@@ -452,12 +459,37 @@ impl Subscription {
                 }
             }
         };
+        self.source.watch(&found);
         match (&found, &mut self.throttle) {
             (Found::End(end), _) => self.end = Some(*end),
             (Found::Events(_), Some(throttle)) => throttle.begin(),
             _ => {}
         }
         Poll::Ready(found)
+    }
+}
+
+impl Source {
+    /// Tells who watches of what is more than an event.
+    fn watch<T>(&self, found: &Found<T>) {
+        if let Found::Events(_) = found {
+            return;
+        }
+        let store = match self {
+            Self::Log { log, .. } => log.store_name(),
+            Self::Topics { log, .. } => log.store_name(),
+            // What it is made of has told it, or is not ours.
+            Self::Stream(_) => return,
+        };
+        match found {
+            Found::Gap(gap) => observe(&Happening::Gap {
+                store,
+                reason: gap.reason,
+                missed: gap.missed,
+            }),
+            Found::End(End::Slow) => observe(&Happening::Slow { store }),
+            Found::Events(_) | Found::End(End::Closed) => {}
+        }
     }
 }
 

@@ -86,29 +86,6 @@ impl Drop for Notice {
     }
 }
 
-/// How many there are of something. A figure for people: relaxed, because nothing
-/// is decided by it and no other memory is read on account of it.
-#[derive(Debug)]
-pub(crate) struct Gauge(AtomicUsize);
-
-impl Gauge {
-    pub(crate) fn new() -> Self {
-        Self(AtomicUsize::new(0))
-    }
-
-    pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn sub(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// Deals out numbers from 0 on, each of them once. Relaxed: who gets which is all the
 /// same, and no other memory is read on account of it.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use loom::sync as imp;
 #[cfg(not(tornadose_loom))]
 use std::sync as imp;
 
-pub(crate) use imp::atomic::{AtomicBool, AtomicUsize, Ordering};
+pub(crate) use imp::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use imp::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 use std::sync::PoisonError;
 #[cfg(feature = "websocket")]

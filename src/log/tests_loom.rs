@@ -30,6 +30,7 @@ fn log(events: usize, lag: Lag) -> Arc<Log> {
         retention: Retention::new().events(events),
         lag,
         max_event_bytes: 1024,
+        name: None,
     }))
 }
 
@@ -209,7 +210,7 @@ fn loom_a_latch_wakes_who_waits() {
 // Many topics
 
 fn topic_log() -> Arc<TopicLog> {
-    Arc::new(TopicLog::new(Policies::default(), 1024))
+    Arc::new(TopicLog::new(Policies::default(), 1024, None))
 }
 
 fn topics(names: &[&str]) -> Subscribe {

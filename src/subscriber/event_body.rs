@@ -13,6 +13,8 @@ use http_body::{Body, Frame, SizeHint};
 use super::shutdown::Departure;
 use super::streams::Admitted;
 use super::timer::{Due, Timer};
+use crate::log::End;
+use crate::observe::{Ended, Watched};
 use crate::subscription::{Chunk, Subscription};
 use crate::wire::sse;
 
@@ -68,6 +70,7 @@ pub(crate) struct Open {
     pub(crate) state: State,
     pub(crate) timer: Timer,
     pub(crate) admitted: Admitted,
+    pub(crate) watched: Watched,
     pub(crate) on_gap: OnGap,
     /// Told at the end, so that not all clients come back at once.
     pub(crate) farewell: Duration,
@@ -168,13 +171,17 @@ impl Open {
             State::Closing => return Poll::Ready(None),
         }
         // Who is no longer permitted gets nothing more, whatever is waiting for it.
-        if self.admitted.is_revoked() || self.timer.is_over() {
-            return self.close();
+        if self.admitted.is_revoked() {
+            return self.close(Ended::Revoked);
+        }
+        if self.timer.is_over() {
+            return self.close(Ended::Expired);
         }
         loop {
             return match self.subscription.poll_chunk(cx) {
                 Poll::Ready(Some(Chunk::Gap(_))) if self.on_gap == OnGap::Stop => {
                     // The client comes back with the id it has, and gets its 204 then.
+                    self.watched.ends(Ended::Gap);
                     self.state = State::Closing;
                     Poll::Ready(None)
                 }
@@ -182,7 +189,11 @@ impl Open {
                     self.timer.sent();
                     Poll::Ready(Some(bytes))
                 }
-                Poll::Ready(None) => self.close(),
+                Poll::Ready(None) => match (self.subscription.end(), &self.state) {
+                    (Some(End::Slow), _) => self.close(Ended::Slow),
+                    (_, State::Draining) => self.close(Ended::Shutdown),
+                    _ => self.close(Ended::Closed),
+                },
                 // Woken by the subscription, the shutdown, a revocation or the timer.
                 Poll::Pending => {
                     if matches!(self.state, State::Streaming)
@@ -193,7 +204,7 @@ impl Open {
                         continue;
                     }
                     if self.admitted.poll_revoked(cx).is_ready() {
-                        return self.close();
+                        return self.close(Ended::Revoked);
                     }
                     if let Some(position) = self.subscription.next_bookmark(false) {
                         return Poll::Ready(Some(sse::bookmark(position)));
@@ -207,7 +218,7 @@ impl Open {
                             self.drain();
                             continue;
                         }
-                        Poll::Ready(Due::Deadline) => self.close(),
+                        Poll::Ready(Due::Deadline) => self.close(Ended::Expired),
                         Poll::Pending => Poll::Pending,
                     }
                 }
@@ -232,7 +243,8 @@ impl Open {
         self.subscription.finish();
     }
 
-    fn close(&mut self) -> Poll<Option<Bytes>> {
+    fn close(&mut self, why: Ended) -> Poll<Option<Bytes>> {
+        self.watched.ends(why);
         self.state = State::Closing;
         Poll::Ready(Some(sse::farewell(self.farewell)))
     }

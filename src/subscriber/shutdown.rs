@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::log::{Latch, Notice, Turns};
+use crate::observe::{Happening, observe};
 
 /// Ends every stream of the [`EventSource`](crate::EventSource)s that it was given
 /// to, and lets the rest of a server wait for the same moment.
@@ -186,8 +187,11 @@ impl Shutdown {
 
     /// Begins it. Beginning twice is beginning once. Does not wait.
     pub fn begin(&self) {
-        self.shared.moment.get_or_init(Instant::now);
+        let is_new = self.shared.moment.set(Instant::now()).is_ok();
         self.shared.begun.set();
+        if is_new {
+            observe(&Happening::ShutdownBegun);
+        }
     }
 
     /// Whether it has begun.
