@@ -269,6 +269,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
                 if matches!(error, Error::Io(_)) {
                     self.linger();
                 } else {
+                    self.ends(Ended::Violation);
                     self.leave();
                 }
                 Poll::Ready(())
