@@ -3,6 +3,8 @@
 
 #[path = "examples/chat.rs"]
 mod chat;
+#[path = "examples/metrics.rs"]
+mod metrics;
 #[cfg(feature = "websocket")]
 #[path = "examples/websocket.rs"]
 mod websocket;
@@ -466,6 +468,7 @@ const DEMOS: &[&str] = &[
     "random",
     "fibonacci",
     "hyper",
+    "metrics",
     "chat",
     #[cfg(feature = "websocket")]
     "websocket",
