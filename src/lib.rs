@@ -139,6 +139,20 @@
 //! Delivery is to the client's parser. That a page has *processed* an event
 //! exactly once is more than any server can know, and is not promised.
 //!
+//! # Seeing inside
+//!
+//! [`QueueStore::stats`], [`DataStore::stats`] and [`Hub::stats`] are snapshots of what was
+//! submitted, delivered, let go of and missed, and of who is behind and by how much; of a hub
+//! also [of one topic](Hub::stats_of) and of [the busiest](Hub::topic_stats). With the feature
+//! `metrics` they are recorded under the [name](QueueStoreBuilder::name) of the store; a topic
+//! is a label only where the program asks for it.
+//!
+//! With the feature `tracing` there is a log line, of the target `tornadose`, for a stream that
+//! is opened, refused or ended, with why (`DEBUG`); a gap that is told, a store that is closed
+//! and a shutdown that begins (`INFO`); and a subscriber that is disconnected as slow (`WARN`).
+//! No line is written for an event, and none holds anything that a client or an event brought:
+//! no data, topic, name, id, key, header or query.
+//!
 //! # Runtimes
 //!
 //! Submitting and answering requests need none, but for WebSockets, which live in a task
@@ -158,6 +172,8 @@
 //! | `warp` | no | `warp::filters::BoxedFilter` from an [`EventSource`] |
 //! | `json` | no | [`Event::json`], from any `serde::Serialize`, and `Event::from_json` |
 //! | `websocket` | no | `WebSocketSubscriber`, for all of these servers |
+//! | `metrics` | no | [`Stats::record`] and counts of streams, for the `metrics` facade |
+//! | `tracing` | no | a log line where a stream or a store begins, ends or tells a gap |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
