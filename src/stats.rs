@@ -1,7 +1,6 @@
 //! What a store can tell of itself.
 //!
-//! A snapshot is plain data, taken in one moment: its figures fit together. In a store in
-//! which nothing was forgotten, that is kept by law:
+//! A snapshot is plain data, taken in one moment: its figures fit together.
 //!
 //! - `submitted = retained + evicted + replaced`
 //! - of subscriptions to a [`QueueStore`](crate::QueueStore) or a
@@ -51,7 +50,8 @@ pub struct Stats {
     pub submitted: u64,
     /// Counter: events that the retention has let go of.
     pub evicted: u64,
-    /// Counter: events that a newer one took the place of, where the latest alone is kept.
+    /// Counter: events that a newer one took the place of, where the latest alone is kept; in
+    /// a hub also of those that have grown too old there.
     pub replaced: u64,
     /// Events that are held now, also those that are too old but not freed yet.
     pub retained: usize,

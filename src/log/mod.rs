@@ -341,7 +341,7 @@ impl Log {
 
     /// `cursor` reads for so many subscribers from now on, who get what it gets; see
     /// [`tally`].
-    #[expect(dead_code, reason = "for who serves many from one position")]
+    #[allow(dead_code, reason = "for who serves many from one position")]
     pub(crate) fn stand_for(&self, cursor: &mut Cursor, subscribers: usize) {
         self.register.stand_for(&mut cursor.seated, subscribers);
     }

@@ -114,8 +114,8 @@ impl<T> Register<T> {
 
     /// What the log knows of a reader has changed.
     pub(crate) fn update(&self, seated: &Seated, of: T) {
-        if let Some((_, old)) = self.seats.lock().seats.get_mut(seated.at) {
-            *old = of;
+        if let Some((_, last)) = self.seats.lock().seats.get_mut(seated.at) {
+            *last = of;
         }
     }
 
@@ -252,4 +252,48 @@ fn add(figure: &AtomicU64, more: u64) {
 fn add_alone(figure: &AtomicU64, more: u64) {
     let sum = figure.load(Ordering::Relaxed).wrapping_add(more);
     figure.store(sum, Ordering::Relaxed);
+}
+
+#[cfg(all(test, not(tornadose_loom)))]
+mod tests {
+    use crate::log::{Config, Found, Lag, Log, Overflow, Retention, Start};
+    use std::task::{Context, Poll, Waker};
+
+    #[test]
+    fn a_reader_counts_for_those_for_whom_it_stands() {
+        let log = Log::new(Config {
+            name: None,
+            retention: Retention::new().events(2),
+            lag: Lag::Overflow(Overflow::DropOldest),
+            max_event_bytes: 1024,
+        });
+        let mut cx = Context::from_waker(Waker::noop());
+        let submit = || log.append("x".into()).expect("taken");
+        let (mut many, _) = log.subscribe(&Start::Live.into());
+        let (mut one, _) = log.subscribe(&Start::Live.into());
+        log.stand_for(&mut many, 3);
+        assert_eq!(log.subscriptions(), 4);
+        submit();
+        assert!(log.poll_run(&mut cx, &mut many).is_ready());
+        let stats = log.stats();
+        assert_eq!((stats.delivered, stats.subscribers), (3, 4));
+        assert_eq!((stats.lag.sum(), stats.lag.count()), (1, 4));
+
+        // One of them leaves; the others are overtaken.
+        log.stand_for(&mut many, 2);
+        (0..3).for_each(|_| drop(submit()));
+        let Poll::Ready(Found::Gap(gap)) = log.poll_run(&mut cx, &mut many) else {
+            panic!("it is overtaken");
+        };
+        assert_eq!(gap.missed, Some(1));
+        let stats = log.stats();
+        assert_eq!(
+            (stats.gaps, stats.missed, stats.lag.sum()),
+            (2, 2, 2 * 2 + 4)
+        );
+        assert_eq!(stats.slowest.len(), 3);
+        log.unsubscribe(&mut many);
+        log.unsubscribe(&mut one);
+        assert_eq!((log.subscriptions(), log.stats().delivered), (0, 3));
+    }
 }

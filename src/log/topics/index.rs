@@ -305,6 +305,7 @@ impl Index {
             return (id, Crowd::new());
         };
         state.readers += 1;
+        state.tally.begin();
         let readers = state.readers;
         let crowd = Arc::clone(state.crowd.get_or_insert_with(Crowd::new));
         self.announce(name, presence::JOIN, who, readers, now, after);
@@ -583,7 +584,7 @@ impl Index {
         let groups = groups.filter(|(pattern, _)| pattern.matches(name));
         self.born = self.born.wrapping_add(1);
         let born = self.born;
-        let state = State {
+        let mut state = State {
             name: name.clone(),
             born,
             policy: self.policies.of(name),
@@ -594,8 +595,11 @@ impl Index {
             crowd: None,
             readers: 0,
             groups: groups.map(|(_, id)| *id).collect(),
-            tally: Tally::new(),
+            tally: Tally::default(),
         };
+        if !state.groups.is_empty() {
+            state.tally.begin();
+        }
         let groups = state.groups.clone();
         let id = TopicId {
             at: self.topics.insert(state),
@@ -626,6 +630,7 @@ impl Index {
         for topic in topics {
             if let Some(state) = self.topics.get_mut(topic.at) {
                 state.groups.push(id);
+                state.tally.begin();
             }
         }
         self.patterns.insert(pattern.clone(), id);

@@ -12,8 +12,8 @@
 //!
 //! # Locks
 //!
-//! `index` (what is retained, and who reads what), then a crowd's `waiters` or `run`. As
-//! in a log of one topic, a reader parks while it still holds `index`, and an appender
+//! `index` (what is retained, and who reads what), then a crowd's `waiters` or `run`, or
+//! `register` (how far who reads is). As in a log of one topic, a reader parks while it still holds `index`, and an appender
 //! wakes after it has let go of it.
 //!
 //! A reader parks with each crowd that it is of. It is woken by the topics that it reads
@@ -402,8 +402,7 @@ impl TopicLog {
             });
             reader.places.push(Place::of(crowd));
         }
-        self.register
-            .update(&reader.seated, Read::all(&index, &reader.wants));
+        self.read_others(reader, &index);
         drop(index);
         wake(&after.woken);
     }
@@ -425,8 +424,7 @@ impl TopicLog {
             drop(place.crowd.waiters.leave(&mut place.ticket));
             index.leave(&want, reader.name(), now, &mut after);
         }
-        self.register
-            .update(&reader.seated, Read::all(&index, &reader.wants));
+        self.read_others(reader, &index);
         reader.added.retain(|entry| {
             entry
                 .topic()
@@ -551,11 +549,6 @@ impl TopicLog {
 }
 
 impl Reader {
-    /// What presence says of it.
-    fn name(&self) -> Option<&str> {
-        self.seated.name().map(AsRef::as_ref)
-    }
-
     /// Whether it wants all that the others of its crowd do behind its offset.
     fn is_like_others(&self) -> bool {
         match &*self.wants {

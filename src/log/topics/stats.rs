@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::OnceLock;
 
 use super::index::{GroupId, Index, TopicId, Want};
 use super::state::State;
@@ -15,9 +14,9 @@ use crate::stats::{Lagging, Stats};
 use crate::topic::Topic;
 
 /// A topic's figures that readers write, all of them, while they hold the log's lock for
-/// reading. Boxed: most topics of many are never read.
-#[derive(Debug)]
-pub(super) struct Tally(OnceLock<Box<Figures>>);
+/// reading. There are none before somebody reads it: most topics of many are never read.
+#[derive(Debug, Default)]
+pub(super) struct Tally(Option<Box<Figures>>);
 
 #[derive(Debug)]
 struct Figures {
@@ -48,24 +47,25 @@ pub(super) struct Taken {
 }
 
 impl Tally {
-    pub(super) fn new() -> Self {
-        Self(OnceLock::new())
-    }
-
-    fn figures(&self) -> &Figures {
-        self.0.get_or_init(|| {
+    /// Somebody reads the topic.
+    pub(super) fn begin(&mut self) {
+        self.0.get_or_insert_with(|| {
             Box::new(Figures {
                 delivered: AtomicU64::new(0),
                 told: Told::new(),
             })
-        })
+        });
     }
+}
+
+fn figures(index: &Index, topic: TopicId) -> Option<&Figures> {
+    index.state(topic)?.tally.0.as_deref()
 }
 
 /// Who reads a topic is told that events of it are gone.
 pub(super) fn tell(index: &Index, topic: TopicId, missed: Option<u64>, subscribers: u64) {
-    if let Some(state) = index.state(topic) {
-        state.tally.figures().told.gap(missed, subscribers);
+    if let Some(figures) = figures(index, topic) {
+        figures.told.gap(missed, subscribers);
     }
 }
 
@@ -86,9 +86,8 @@ impl Taken {
     }
 
     pub(super) fn end(&self, index: &Index, subscribers: u64) {
-        if let Some(state) = index.state(self.topic) {
+        if let Some(figures) = figures(index, self.topic) {
             let events = self.events.saturating_mul(subscribers);
-            let figures = state.tally.figures();
             figures.delivered.fetch_add(events, Ordering::Relaxed);
         }
     }
@@ -139,6 +138,13 @@ impl Read {
     }
 }
 
+impl Reader {
+    /// What presence says of it.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.seated.name().map(AsRef::as_ref)
+    }
+}
+
 impl State {
     /// How many events of it are held from an offset on.
     fn held_from(&self, offset: u64) -> usize {
@@ -158,7 +164,7 @@ impl State {
         } else {
             stats.evicted = self.gone;
         }
-        if let Some(figures) = self.tally.0.get() {
+        if let Some(figures) = &self.tally.0 {
             stats.delivered = figures.delivered.load(Ordering::Relaxed);
             figures.told.count(&mut stats);
         }
@@ -321,6 +327,12 @@ impl TopicLog {
 
     pub(crate) fn store_name(&self) -> Option<&'static str> {
         self.name
+    }
+
+    /// What `reader` is to has changed.
+    pub(super) fn read_others(&self, reader: &Reader, index: &Index) {
+        let reads = Read::all(index, &reader.wants);
+        self.register.update(&reader.seated, reads);
     }
 
     /// `reader` takes an event that stands outside the order.
