@@ -147,6 +147,9 @@ impl Lags {
 
     /// So many subscriptions are so far behind.
     fn add(&mut self, behind: u64, subscriptions: u64) {
+        if subscriptions == 0 {
+            return;
+        }
         let at = match behind {
             0 => 0,
             1..=Self::MOST => 1 + behind.next_power_of_two().trailing_zeros() as usize,
@@ -238,13 +241,15 @@ mod tests {
             let name = Arc::from(format!("{behind}"));
             lagging.add(Some(&name), 1, behind * 7 % 100);
         }
-        // One reader that stands for three.
+        // One reader that stands for three, and one that stands for nobody.
         lagging.add(None, 3, 97);
+        lagging.add(None, 0, 1000);
         let mut stats = Stats::default();
         lagging.count(&mut stats);
         let behind: Vec<_> = stats.slowest.iter().map(|slow| slow.behind).collect();
         assert_eq!(behind, [99, 98, 97, 97, 97, 97, 96, 95]);
         assert_eq!(stats.slowest[0].name.as_deref(), Some("57"));
         assert_eq!((stats.subscribers, stats.lag.sum()), (103, 4950 + 3 * 97));
+        assert_eq!(stats.lag.max(), 99);
     }
 }
