@@ -150,6 +150,20 @@
 //! Delivery is to the client's parser. That a page has *processed* an event
 //! exactly once is more than any server can know, and is not promised.
 //!
+//! # Seeing inside
+//!
+//! [`QueueStore::stats`], [`DataStore::stats`] and [`Hub::stats`] are snapshots of what was
+//! submitted, delivered, let go of and missed, and of who is behind and by how much; of a hub
+//! also [of one topic](Hub::stats_of) and of [the busiest](Hub::topic_stats). With the feature
+//! `metrics` they are recorded under the [name](QueueStoreBuilder::name) of the store; a topic
+//! is a label only where the program asks for it.
+//!
+//! With the feature `tracing` there is a log line, of the target `tornadose`, for a stream that
+//! is opened, refused or ended, with why (`DEBUG`); a gap that is told, a store that is closed
+//! and a shutdown that begins (`INFO`); and a subscriber that is disconnected as slow (`WARN`).
+//! No line is written for an event, and none holds anything that a client or an event brought:
+//! no data, topic, name, id, key, header or query.
+//!
 //! # Runtimes
 //!
 //! Submitting and answering requests need none, but for WebSockets, which live in a task
@@ -169,6 +183,8 @@
 //! | `warp` | no | `warp::filters::BoxedFilter` from an [`EventSource`] |
 //! | `json` | no | [`Event::json`], from any `serde::Serialize`, and `Event::from_json` |
 //! | `websocket` | no | `WebSocketSubscriber`, for all of these servers |
+//! | `metrics` | no | [`Stats::record`] and counts of streams, for the `metrics` facade |
+//! | `tracing` | no | a log line where a stream or a store begins, ends or tells a gap |
 //! | `detached` | no | `Listener`: streams that leave their server |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -200,7 +216,9 @@ mod error;
 mod event;
 mod gap;
 mod log;
+mod observe;
 mod position;
+mod stats;
 mod store;
 mod subscriber;
 mod subscription;
@@ -221,6 +239,7 @@ pub use crate::gap::{Gap, GapReason};
 pub use crate::log::topics::{Control, Policy};
 pub use crate::log::{End, LastEventId, Overflow, Retention, Start, Submitted};
 pub use crate::position::Position;
+pub use crate::stats::{Lags, Stats, Straggler};
 pub use crate::store::{
     DataStore, DataStoreBuilder, Hub, HubBuilder, QueueStore, QueueStoreBuilder, Store,
 };

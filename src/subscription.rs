@@ -26,6 +26,7 @@ use crate::entry::Entry;
 use crate::gap::Gap;
 use crate::log::topics::{Control, Reader, TopicLog};
 use crate::log::{Cursor, End, Found, LastEventId, Log, Start, Ticket};
+use crate::observe::{Happening, observe};
 use crate::position::Position;
 use crate::topic::Topics;
 use crate::wire::sse;
@@ -297,8 +298,8 @@ impl Subscription {
     }
 
     /// Where it is, if it has read everything and wants what everybody wants: then one
-    /// reader can read for all that are there, and it keeps
-    /// nothing but its place in the count.
+    /// reader can read for all that are there,
+    /// nothing of it has to be kept.
     #[cfg(feature = "detached")]
     pub(crate) fn place(&self) -> Option<(&Arc<Log>, u64)> {
         match &self.source {
@@ -313,13 +314,13 @@ impl Subscription {
         }
     }
 
-    /// One that goes on where a shared reader was, and that has been counted already.
+    /// One that goes on where a shared reader was.
     #[cfg(feature = "detached")]
     pub(crate) fn resume(log: &Arc<Log>, next: u64) -> Self {
         Self {
             source: Source::Log {
                 log: Arc::clone(log),
-                cursor: Cursor::at(next),
+                cursor: log.resume(next),
                 gap: None,
             },
             until: None,
@@ -477,14 +478,20 @@ impl Subscription {
         }
         let found = match &mut self.source {
             Source::Log { log, cursor, gap } => match gap.take() {
-                Some(gap) => Found::Gap(gap),
+                Some(gap) => {
+                    log.tell(cursor, &gap);
+                    Found::Gap(gap)
+                }
                 None if self.until.is_some_and(|until| cursor.has_reached(until)) => {
                     Found::End(End::Closed)
                 }
                 None => ready!(poll_log(log, cx, cursor)),
             },
             Source::Topics { log, reader, gap } => match gap.take() {
-                Some(gap) => Found::Gap(gap),
+                Some(gap) => {
+                    log.tell(reader, &gap);
+                    Found::Gap(gap)
+                }
                 None => {
                     let next = poll_topics(log, cx, reader);
                     // It is also further where there was nothing for it to read.
@@ -505,12 +512,37 @@ impl Subscription {
                 }
             }
         };
+        self.source.watch(&found);
         match (&found, &mut self.throttle) {
             (Found::End(end), _) => self.end = Some(*end),
             (Found::Events(_), Some(throttle)) => throttle.begin(),
             _ => {}
         }
         Poll::Ready(found)
+    }
+}
+
+impl Source {
+    /// Tells who watches of what is more than an event.
+    fn watch<T>(&self, found: &Found<T>) {
+        if let Found::Events(_) = found {
+            return;
+        }
+        let store = match self {
+            Self::Log { log, .. } => log.store_name(),
+            Self::Topics { log, .. } => log.store_name(),
+            // What it is made of has told it, or is not ours.
+            Self::Stream(_) => return,
+        };
+        match found {
+            Found::Gap(gap) => observe(&Happening::Gap {
+                store,
+                reason: gap.reason,
+                missed: gap.missed,
+            }),
+            Found::End(End::Slow) => observe(&Happening::Slow { store }),
+            Found::Events(_) | Found::End(End::Closed) => {}
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 mod chat;
 #[path = "examples/firehose.rs"]
 mod firehose;
+#[path = "examples/metrics.rs"]
+mod metrics;
 #[cfg(feature = "websocket")]
 #[path = "examples/websocket.rs"]
 mod websocket;
@@ -468,6 +470,7 @@ const DEMOS: &[&str] = &[
     "random",
     "fibonacci",
     "hyper",
+    "metrics",
     "chat",
     #[cfg(feature = "websocket")]
     "websocket",

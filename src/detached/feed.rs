@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::inbox::Bell;
-use crate::log::{Cursor, Found, Log};
+use crate::log::{Cursor, Log};
 use crate::wire::{chunked, sse};
 
 /// So much is written to each socket at a time: enough for a burst to cost one write, and
@@ -75,7 +75,7 @@ impl Feed {
     ) -> Self {
         Self {
             log: Arc::clone(log),
-            cursor: Cursor::at(next),
+            cursor: log.share(next),
             keep_alive,
             waker: bell.waker(),
             bell,
@@ -130,11 +130,11 @@ impl Feed {
 
     /// Takes in one who has everything up to the end of the batch. Returns its place.
     pub(super) fn join(&mut self, stream: u32) -> u32 {
-        self.log.count_shared(true);
         self.members.push(Member {
             stream,
             pass: self.pass,
         });
+        self.log.stand_for(&mut self.cursor, self.members.len());
         (self.members.len() - 1) as u32
     }
 
@@ -144,10 +144,10 @@ impl Feed {
         if place >= self.members.len() {
             return None;
         }
-        self.log.count_shared(false);
         // Passes go from the last to the first, so who takes the place of one that was not
         // yet looked at has its batch already, and is seen to have it.
         self.members.swap_remove(place);
+        self.log.stand_for(&mut self.cursor, self.members.len());
         Some(self.members.get(place)?.stream)
     }
 
@@ -165,10 +165,9 @@ impl Feed {
         let mut cx = Context::from_waker(&self.waker);
         let mut scatters = false;
         loop {
-            let before = self.cursor.next();
-            match self.log.poll_run(&mut cx, &mut self.cursor) {
+            match self.log.poll_shared(&mut cx, &mut self.cursor) {
                 Poll::Pending => break,
-                Poll::Ready(Found::Events(bytes)) => {
+                Poll::Ready(Some(bytes)) => {
                     chunked::write(&mut self.batch, &bytes);
                     self.marks.push((self.batch.len(), self.cursor.next()));
                     if self.batch.len() >= BATCH {
@@ -176,9 +175,7 @@ impl Feed {
                         break;
                     }
                 }
-                Poll::Ready(Found::Gap(_) | Found::End(_)) => {
-                    self.log.leave(&mut self.cursor);
-                    self.cursor = Cursor::at(before);
+                Poll::Ready(None) => {
                     self.has_more = true;
                     scatters = true;
                     break;
@@ -227,8 +224,16 @@ impl Feed {
         (self.batch.get(taken..end).unwrap_or_default(), next)
     }
 
+    /// One has taken so much of the batch and reads the rest by itself, where it is counted
+    /// again.
+    pub(super) fn take_back(&mut self, taken: usize) {
+        let (_, next) = self.behind(taken);
+        let events = self.cursor.next().saturating_sub(next);
+        self.log.take_back(&mut self.cursor, events);
+    }
+
     /// It is not needed any more.
     pub(super) fn end(mut self) {
-        self.log.leave(&mut self.cursor);
+        self.log.unsubscribe(&mut self.cursor);
     }
 }

@@ -23,8 +23,7 @@ use super::engine::Terms;
 use super::feed::{Collected, Feed, Key};
 use super::inbox::{Adopted, Bell, Inbox, Lists, Who};
 use super::stream::{Driven, Lean, Own, Sent, reset, send};
-use crate::log::Notice;
-use crate::log::topics::slab::Slab;
+use crate::log::{Notice, Slab};
 
 /// The inbox's token; streams have their numbers, which are smaller.
 pub(super) const INBOX: Token = Token(usize::MAX);
@@ -392,12 +391,11 @@ impl Shard {
         };
         unwatch(&mut self.shutdowns, &lean);
         let taken = taken.unwrap_or(feed.batch().len());
+        feed.take_back(taken);
         let (rest, next) = feed.behind(taken);
         let bell = Bell::new(&self.inbox, Who::Stream(number));
         let own = lean.own(feed.log(), next, feed.keep_alive(), rest, bell);
         *role = Role::Own(Box::new(own));
-        // Its own subscription is counted, and its place in the feed is not any more.
-        feed.log().count_shared(true);
         self.leave(at, place);
         self.time(number);
     }

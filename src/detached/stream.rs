@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use super::inbox::Bell;
 use crate::log::Log;
-use crate::subscriber::{Admitted, Departure, Grant, OnGap, Open, State, Timer, Watched};
+use crate::observe::Watched;
+use crate::subscriber::{Admitted, Departure, Grant, OnGap, Open, State, Timer, Waived};
 use crate::subscription::Subscription;
 use crate::wire::chunked::{self, LAST_CHUNK};
 
@@ -66,11 +67,12 @@ pub(super) enum Sent {
 /// What is left of a stream while somebody else reads for it.
 pub(super) struct Lean {
     admitted: Admitted,
+    watched: Watched,
     deadline: Option<Instant>,
     on_gap: OnGap,
     farewell: Duration,
     /// The last one to drop.
-    departure: Option<Watched>,
+    departure: Option<Waived>,
 }
 
 impl Own {
@@ -210,6 +212,7 @@ impl Own {
     pub(super) fn lean(self, look: &Waker) -> Lean {
         let Grant {
             mut admitted,
+            watched,
             on_gap,
             farewell,
             is_attached: _,
@@ -219,10 +222,11 @@ impl Own {
         let _ = admitted.poll_revoked(&mut Context::from_waker(look));
         Lean {
             admitted,
+            watched,
             deadline: self.open.timer.terms().1,
             on_gap,
             farewell,
-            departure: departure.map(Departure::watched),
+            departure: departure.map(Departure::waived),
         }
     }
 }
@@ -234,14 +238,14 @@ impl Lean {
     }
 
     /// What tells that it is time to leave.
-    pub(super) fn departure(&self) -> Option<&Watched> {
+    pub(super) fn departure(&self) -> Option<&Waived> {
         self.departure.as_ref()
     }
 
     /// Whether it is to look after itself again.
     pub(super) fn has_to_leave(&self) -> bool {
         self.admitted.is_revoked()
-            || self.departure.as_ref().is_some_and(Watched::has_begun)
+            || self.departure.as_ref().is_some_and(Waived::has_begun)
             || self.deadline.is_some_and(|at| at <= Instant::now())
     }
 
@@ -261,10 +265,11 @@ impl Lean {
             timer: Timer::driven(keep_alive, self.deadline),
             grant: Grant {
                 admitted: self.admitted,
+                watched: self.watched,
                 on_gap: self.on_gap,
                 farewell: self.farewell,
                 is_attached: false,
-                departure: self.departure.map(Watched::alone),
+                departure: self.departure.map(Waived::alone),
             },
         };
         let mut own = Own::new(open, bell);

@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::log::Submitted;
 use crate::log::topics::{Policies, Policy, TopicLog};
 use crate::position::Position;
+use crate::stats::Stats;
 use crate::subscription::{Subscribe, Subscription};
 use crate::topic::{Pattern, Topic};
 
@@ -80,6 +81,7 @@ impl Hub {
         HubBuilder {
             policies: Policies::default(),
             max_event_bytes: MAX_EVENT_BYTES,
+            name: None,
         }
     }
 
@@ -146,6 +148,26 @@ impl Hub {
         self.owner.0.head()
     }
 
+    /// What there is in all topics together, what was done, and who is behind: a snapshot, at its [cost](Stats#cost).
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.owner.0.stats()
+    }
+
+    /// The same of one topic, since it was made or was forgotten last. `None` if there is
+    /// none. Cost: a look at every subscription.
+    #[must_use]
+    pub fn stats_of(&self, topic: &Topic) -> Option<Stats> {
+        self.owner.0.stats_of(topic)
+    }
+
+    /// The same of the topics to which most was submitted, at most so many, the busiest
+    /// first. Cost: a look at every topic and at every subscription.
+    #[must_use]
+    pub fn topic_stats(&self, most: usize) -> Vec<Stats> {
+        self.owner.0.topic_stats(most)
+    }
+
     /// Takes no more events. Subscribers get what was submitted before and then
     /// end ([`End::Closed`](crate::End::Closed)). Closing twice is closing once.
     pub fn close(&self) {
@@ -190,6 +212,7 @@ impl fmt::Debug for Hub {
 pub struct HubBuilder {
     policies: Policies,
     max_event_bytes: usize,
+    name: Option<&'static str>,
 }
 
 impl HubBuilder {
@@ -228,10 +251,17 @@ impl HubBuilder {
         self
     }
 
+    /// What the store is called in its [figures](crate::Stats::store) and in log lines: a
+    /// word of the program's own, of which there are few. Default: none.
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
     /// The hub.
     #[must_use]
     pub fn build(self) -> Hub {
-        let log = TopicLog::new(self.policies, self.max_event_bytes);
+        let log = TopicLog::new(self.policies, self.max_event_bytes, self.name);
         Hub {
             owner: Arc::new(Owner(Arc::new(log))),
         }

@@ -15,6 +15,8 @@ use super::shutdown::Departure;
 use super::streams::Admitted;
 use super::timer::{Due, Timer};
 use crate::detached::{Offering, Outcome};
+use crate::log::End;
+use crate::observe::{Ended, Watched};
 use crate::subscription::{Chunk, Subscription};
 use crate::wire::sse;
 
@@ -80,6 +82,7 @@ pub(crate) struct Open {
 /// What a stream has from the request on until it ends.
 pub(crate) struct Grant {
     pub(crate) admitted: Admitted,
+    pub(crate) watched: Watched,
     pub(crate) on_gap: OnGap,
     /// Told at the end, so that not all clients come back at once.
     pub(crate) farewell: Duration,
@@ -237,13 +240,17 @@ impl Open {
             State::Closing => return Poll::Ready(None),
         }
         // Who is no longer permitted gets nothing more, whatever is waiting for it.
-        if self.grant.admitted.is_revoked() || self.timer.is_over() {
-            return self.close();
+        if self.grant.admitted.is_revoked() {
+            return self.close(Ended::Revoked);
+        }
+        if self.timer.is_over() {
+            return self.close(Ended::Expired);
         }
         loop {
             return match self.subscription.poll_chunk(cx) {
                 Poll::Ready(Some(Chunk::Gap(_))) if self.grant.on_gap == OnGap::Stop => {
                     // The client comes back with the id it has, and gets its 204 then.
+                    self.grant.watched.ends(Ended::Gap);
                     self.state = State::Closing;
                     Poll::Ready(None)
                 }
@@ -251,7 +258,11 @@ impl Open {
                     self.timer.sent();
                     Poll::Ready(Some(bytes))
                 }
-                Poll::Ready(None) => self.close(),
+                Poll::Ready(None) => match (self.subscription.end(), &self.state) {
+                    (Some(End::Slow), _) => self.close(Ended::Slow),
+                    (_, State::Draining) => self.close(Ended::Shutdown),
+                    _ => self.close(Ended::Closed),
+                },
                 // Woken by the subscription, the shutdown, a revocation or the timer.
                 Poll::Pending => {
                     if matches!(self.state, State::Streaming)
@@ -262,7 +273,7 @@ impl Open {
                         continue;
                     }
                     if self.grant.admitted.poll_revoked(cx).is_ready() {
-                        return self.close();
+                        return self.close(Ended::Revoked);
                     }
                     if let Some(position) = self.subscription.next_bookmark(false) {
                         return Poll::Ready(Some(sse::bookmark(position)));
@@ -276,7 +287,7 @@ impl Open {
                             self.drain();
                             continue;
                         }
-                        Poll::Ready(Due::Deadline) => self.close(),
+                        Poll::Ready(Due::Deadline) => self.close(Ended::Expired),
                         Poll::Pending => Poll::Pending,
                     }
                 }
@@ -301,7 +312,8 @@ impl Open {
         self.subscription.finish();
     }
 
-    fn close(&mut self) -> Poll<Option<Bytes>> {
+    fn close(&mut self, why: Ended) -> Poll<Option<Bytes>> {
+        self.grant.watched.ends(why);
         self.state = State::Closing;
         Poll::Ready(Some(sse::farewell(self.grant.farewell)))
     }

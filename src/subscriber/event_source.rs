@@ -42,6 +42,7 @@ use super::permit::{Answer, Permit, PermitAsync, Refusal};
 use super::shutdown::Shutdown;
 use super::timer::Timer;
 use crate::log::{LastEventId, Start};
+use crate::observe::{Ended, Happening, Protocol, observe};
 use crate::store::Store;
 use crate::wire::sse;
 
@@ -385,15 +386,23 @@ impl<W: When> EventSource<W> {
         let response = match permitted {
             Ok(_) if asked.head_only => head(EventBody::head()),
             Ok(permit) => self.open(asked.last_event_id, permit),
-            Err(Refusal(Answer::Status(code))) => status(code),
-            Err(Refusal(Answer::Later)) => self.later(),
+            Err(refusal) => {
+                observe(&Happening::Refused(Protocol::EventStream, refusal.why()));
+                match refusal.0 {
+                    Answer::Status(code) => status(code),
+                    Answer::Later => self.later(),
+                }
+            }
         };
         with(response, &asked.headers)
     }
 
     fn open(&self, last_event_id: Option<LastEventId>, permit: Permit) -> Response<EventBody> {
         let config = &*self.config;
-        let Some(entered) = self.access.enter(permit, last_event_id) else {
+        let entered = self
+            .access
+            .enter(permit, last_event_id, Protocol::EventStream);
+        let Some(mut entered) = entered else {
             return match self.access.rules().overload {
                 Overload::Later => self.later(),
                 Overload::Unavailable => status(StatusCode::SERVICE_UNAVAILABLE),
@@ -402,6 +411,7 @@ impl<W: When> EventSource<W> {
         };
         let subscription = entered.subscription;
         if config.on_gap == OnGap::Stop && subscription.first_gap().is_some() {
+            entered.watched.ends(Ended::Gap);
             return status(StatusCode::NO_CONTENT);
         }
         head(EventBody::open(Open {
@@ -410,6 +420,7 @@ impl<W: When> EventSource<W> {
             timer: Timer::new(config.keep_alive, entered.lifetime),
             grant: Grant {
                 admitted: entered.admitted,
+                watched: entered.watched,
                 on_gap: config.on_gap,
                 farewell: self.access.farewell(),
                 is_attached: config.is_attached,

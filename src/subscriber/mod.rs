@@ -29,7 +29,7 @@ pub use self::head::Head;
 pub use self::permit::{Permit, Refusal};
 pub use self::shutdown::Shutdown;
 #[cfg(feature = "detached")]
-pub(crate) use self::shutdown::{Departure, Watched};
+pub(crate) use self::shutdown::{Departure, Waived};
 #[cfg(feature = "detached")]
 pub(crate) use self::streams::Admitted;
 #[cfg(feature = "detached")]

@@ -25,11 +25,12 @@ use super::crowd::Crowd;
 use super::forgotten::Forgotten;
 use super::policy::Policies;
 use super::presence;
-use super::slab::Slab;
 use super::state::{Slot, State};
+use super::stats::Tally;
 use crate::entry::Entry;
 use crate::event::EventName;
 use crate::log::ring;
+use crate::log::slab::Slab;
 use crate::position::{Epoch, Position};
 use crate::topic::{Pattern, Topic};
 use crate::wire::sse::{self, Encoded};
@@ -52,16 +53,18 @@ pub(super) struct Index {
     hand: usize,
     /// How many topics have been made.
     born: u32,
+    /// How many events newer ones took the place of, in topics that were forgotten.
+    replaced: u64,
 }
 
 /// Never that of another topic, although the place is given again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct TopicId {
     at: u32,
     born: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct GroupId(u32);
 
 /// Those who read by one pattern.
@@ -178,6 +181,7 @@ impl Index {
             forgotten: Forgotten::new(),
             hand: 0,
             born: 0,
+            replaced: 0,
         }
     }
 
@@ -301,6 +305,7 @@ impl Index {
             return (id, Crowd::new());
         };
         state.readers += 1;
+        state.tally.begin();
         let readers = state.readers;
         let crowd = Arc::clone(state.crowd.get_or_insert_with(Crowd::new));
         self.announce(name, presence::JOIN, who, readers, now, after);
@@ -579,7 +584,7 @@ impl Index {
         let groups = groups.filter(|(pattern, _)| pattern.matches(name));
         self.born = self.born.wrapping_add(1);
         let born = self.born;
-        let state = State {
+        let mut state = State {
             name: name.clone(),
             born,
             policy: self.policies.of(name),
@@ -590,7 +595,11 @@ impl Index {
             crowd: None,
             readers: 0,
             groups: groups.map(|(_, id)| *id).collect(),
+            tally: Tally::default(),
         };
+        if !state.groups.is_empty() {
+            state.tally.begin();
+        }
         let groups = state.groups.clone();
         let id = TopicId {
             at: self.topics.insert(state),
@@ -621,6 +630,7 @@ impl Index {
         for topic in topics {
             if let Some(state) = self.topics.get_mut(topic.at) {
                 state.groups.push(id);
+                state.tally.begin();
             }
         }
         self.patterns.insert(pattern.clone(), id);
@@ -637,6 +647,7 @@ impl Index {
         };
         self.names.remove(&state.name);
         let mark = if state.policy.conflates {
+            self.replaced += state.gone;
             0
         } else {
             state.evicted
@@ -668,7 +679,20 @@ impl Index {
         }
     }
 
-    fn state(&self, id: TopicId) -> Option<&State> {
+    pub(super) fn find(&self, name: &Topic) -> Option<TopicId> {
+        self.names.get(name).copied()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = TopicId> + '_ {
+        self.names.values().copied()
+    }
+
+    /// How many events newer ones took the place of, in topics that were forgotten.
+    pub(super) fn replaced(&self) -> u64 {
+        self.replaced
+    }
+
+    pub(super) fn state(&self, id: TopicId) -> Option<&State> {
         let state = self.topics.get(id.at)?;
         (state.born == id.born).then_some(state)
     }

@@ -12,8 +12,8 @@
 //!
 //! # Locks
 //!
-//! `index` (what is retained, and who reads what), then a crowd's `waiters` or `run`. As
-//! in a log of one topic, a reader parks while it still holds `index`, and an appender
+//! `index` (what is retained, and who reads what), then a crowd's `waiters` or `run`, or
+//! `register` (how far who reads is). As in a log of one topic, a reader parks while it still holds `index`, and an appender
 //! wakes after it has let go of it.
 //!
 //! A reader parks with each crowd that it is of. It is woken by the topics that it reads
@@ -27,8 +27,8 @@ mod frames;
 mod index;
 mod policy;
 mod presence;
-pub(crate) mod slab;
 mod state;
+mod stats;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -43,15 +43,17 @@ pub use self::policy::Policy;
 use self::control::Change;
 use self::crowd::Crowd;
 use self::index::{After, Index, Next, TopicId, Want};
-use super::signal::Gauge;
+use self::stats::{Read, Taken};
 use super::start::{LastEventId, Start};
 use super::sync::RwLock;
+use super::tally::{Register, Seated};
 use super::waiters::Ticket;
 use super::{End, Found, PAGE, ring};
 use crate::entry::Entry;
 use crate::error::{SubmitAllError, SubmitError};
 use crate::event::Event;
 use crate::gap::{Gap, GapReason};
+use crate::observe::{Happening, observe};
 use crate::position::Position;
 use crate::subscription::Subscribe;
 use crate::topic::{Topic, Topics};
@@ -60,7 +62,10 @@ use crate::wire::sse::{self, Encoded};
 #[derive(Debug)]
 pub(crate) struct TopicLog {
     index: RwLock<Index>,
-    subscriptions: Gauge,
+    /// Who reads, and what they have had.
+    register: Register<Vec<Read>>,
+    /// For those who look at its figures.
+    name: Option<&'static str>,
     max_event_bytes: usize,
     policies: Policies,
     /// What fits into every topic.
@@ -82,8 +87,8 @@ pub(crate) struct Reader {
     is_replaying: bool,
     /// It wants the newest event of each topic alone.
     conflates: bool,
-    /// What presence says of it.
-    name: Option<Arc<str>>,
+    /// Also holds what presence says of it.
+    seated: Seated,
     wants: Vec<Want>,
     /// Its place in the crowd of each of these.
     places: Vec<Place>,
@@ -108,13 +113,18 @@ impl Reader {
 }
 
 impl TopicLog {
-    pub(crate) fn new(policies: Policies, max_event_bytes: usize) -> Self {
+    pub(crate) fn new(
+        policies: Policies,
+        max_event_bytes: usize,
+        name: Option<&'static str>,
+    ) -> Self {
         Self {
             have_age: policies.have_age(),
             least_bytes: policies.least_bytes(),
             index: RwLock::new(Index::new(policies.clone())),
             policies,
-            subscriptions: Gauge::new(),
+            register: Register::new(),
+            name,
             max_event_bytes,
         }
     }
@@ -189,8 +199,14 @@ impl TopicLog {
     }
 
     pub(crate) fn close(&self) {
-        let woken = self.index.write().close();
+        let mut index = self.index.write();
+        let is_new = !index.is_closed();
+        let woken = index.close();
+        drop(index);
         wake(&woken);
+        if is_new {
+            observe(&Happening::StoreClosed { store: self.name });
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -223,7 +239,7 @@ impl TopicLog {
     }
 
     pub(crate) fn subscriptions(&self) -> usize {
-        self.subscriptions.get()
+        self.register.readers()
     }
 
     /// Registers a subscription; every one must be given back to
@@ -247,7 +263,8 @@ impl TopicLog {
                 Some((GapReason::Malformed, None)),
             ),
         };
-        let (mut wants, mut places) = (Vec::new(), Vec::new());
+        let most = subscribe.topics.len();
+        let (mut wants, mut places) = (Vec::with_capacity(most), Vec::with_capacity(most));
         let mut after = After::default();
         // The least offset that is wanted.
         let mut first = newest + 1;
@@ -300,9 +317,10 @@ impl TopicLog {
             .next_of(&mut wants, told, subscribe.conflate, now)
             .is_none();
         let gap = reason.map(|(reason, from)| Gap::new(reason, None, from, index.position(told)));
+        let reads = Read::all(&index, &wants);
+        let seated = self.register.enter(subscribe.name.clone(), told + 1, reads);
         drop(index);
         wake(&after.woken);
-        self.subscriptions.add();
         let reader = Reader {
             told,
             joined: newest,
@@ -310,7 +328,7 @@ impl TopicLog {
             known: told,
             is_replaying: !is_at_end,
             conflates: subscribe.conflate,
-            name: subscribe.name.clone(),
+            seated,
             wants,
             places,
             added: Vec::new(),
@@ -324,12 +342,12 @@ impl TopicLog {
         }
         let (now, mut after) = (Instant::now(), After::default());
         let mut index = self.index.write();
-        for want in reader.wants.drain(..) {
-            index.leave(&want, reader.name.as_deref(), now, &mut after);
+        for want in std::mem::take(&mut reader.wants) {
+            index.leave(&want, reader.name(), now, &mut after);
         }
+        self.register.leave(&reader.seated);
         drop(index);
         wake(&after.woken);
-        self.subscriptions.sub();
     }
 
     /// Changes what a subscription is to.
@@ -346,7 +364,7 @@ impl TopicLog {
             if reader.wants.len() >= Topics::MAX || index.wants(&reader.wants, topic).is_some() {
                 continue;
             }
-            let (id, crowd) = index.read_topic(topic, reader.name.as_deref(), now, &mut after);
+            let (id, crowd) = index.read_topic(topic, reader.name(), now, &mut after);
             if index.conflates(id)
                 && !index.reads(&reader.wants, id)
                 && let Some(current) = index.event(id, index.last(id, 1, Some(now)))
@@ -384,6 +402,7 @@ impl TopicLog {
             });
             reader.places.push(Place::of(crowd));
         }
+        self.read_others(reader, &index);
         drop(index);
         wake(&after.woken);
     }
@@ -403,8 +422,9 @@ impl TopicLog {
             let want = reader.wants.swap_remove(at);
             let mut place = reader.places.swap_remove(at);
             drop(place.crowd.waiters.leave(&mut place.ticket));
-            index.leave(&want, reader.name.as_deref(), now, &mut after);
+            index.leave(&want, reader.name(), now, &mut after);
         }
+        self.read_others(reader, &index);
         reader.added.retain(|entry| {
             entry
                 .topic()
@@ -464,6 +484,7 @@ impl TopicLog {
     ) -> Poll<Found<(Entry, Vec<Entry>)>> {
         if !reader.added.is_empty() {
             let current = reader.added.remove(0);
+            self.count_added(reader, &current);
             return Poll::Ready(Found::Events((current, Vec::new())));
         }
         let now = self.now();
@@ -486,10 +507,13 @@ impl TopicLog {
         let id = match next {
             Next::Event(id) => id,
             next if reader.ends_by(offset, next) => {
+                self.register.disconnect(&reader.seated);
                 return Poll::Ready(Found::End(End::Slow));
             }
             Next::Lost { topic, .. } => {
-                return Poll::Ready(Found::Gap(reader.lose(&index, offset, topic, now)));
+                let gap = reader.lose(&index, offset, topic, now);
+                self.register.tell(&reader.seated, &gap);
+                return Poll::Ready(Found::Gap(gap));
             }
         };
         let Some(first) = index.event(id, offset) else {
@@ -497,6 +521,7 @@ impl TopicLog {
             return Poll::Ready(Found::End(End::Closed));
         };
         let (first, mut more) = (first.clone(), Vec::new());
+        let mut taken = Taken::of(id);
         reader.tell(offset);
         reader.count(&index, id, offset);
         let mut size = first.sse().len();
@@ -507,9 +532,12 @@ impl TopicLog {
         {
             size += entry.sse().len();
             more.push(entry.clone());
+            taken.one_more(&index, id, reader.seated.readers());
             reader.tell(offset);
             reader.count(&index, id, offset);
         }
+        taken.end(&index, reader.seated.readers());
+        reader.seated.deliver(1 + more.len() as u64);
         drop(index);
         Poll::Ready(Found::Events((first, more)))
     }
@@ -543,6 +571,7 @@ impl Reader {
     /// There is nothing more for it up to here.
     fn reach(&mut self, offset: u64) {
         let told = std::mem::replace(&mut self.told, offset);
+        self.seated.move_to(offset + 1);
         if told < self.joined && self.joined <= offset {
             // From here on no topic is a special one.
             for want in &mut self.wants {
@@ -607,9 +636,13 @@ impl Reader {
     /// How many events of a topic it will not get, if that is known.
     fn miss(&mut self, index: &Index, topic: Option<TopicId>, now: Option<Instant>) -> Option<u64> {
         let topic = topic?;
-        let gone = index.gone(topic, now)?;
-        let seen = self.seen(topic)?.replace(gone)?;
-        gone.checked_sub(seen)
+        let gone = index.gone(topic, now);
+        let seen = self.seen(topic).and_then(|seen| seen.replace(gone?));
+        let missed = gone
+            .zip(seen)
+            .and_then(|(gone, seen)| gone.checked_sub(seen));
+        stats::tell(index, topic, missed, self.seated.readers());
+        missed
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::crowd::Crowd;
 use super::index::{After, GroupId};
 use super::policy::Policy;
+use super::stats::Tally;
 use crate::entry::Entry;
 use crate::topic::Topic;
 
@@ -30,6 +31,7 @@ pub(super) struct State {
     pub(super) readers: usize,
     /// The patterns that match it.
     pub(super) groups: Vec<GroupId>,
+    pub(super) tally: Tally,
 }
 
 #[derive(Debug)]
