@@ -31,7 +31,8 @@ pub(super) const INBOX: Token = Token(usize::MAX);
 /// So many sockets, then it is another's turn.
 const TURN: usize = 512;
 
-/// A client has nothing to say once it has asked; who says more than this is sent away.
+/// A client has nothing to say once it has asked; who says more than this, however slowly,
+/// is sent away.
 const CHATTER: usize = 64 << 10;
 
 pub(super) struct Shard {
@@ -56,6 +57,8 @@ pub(super) struct Shard {
 struct Stream {
     socket: TcpStream,
     role: Role,
+    /// How many bytes its client has said.
+    heard: usize,
 }
 
 enum Role {
@@ -137,7 +140,7 @@ impl Shard {
         let is_gone = event.is_error()
             || event.is_read_closed()
             || event.is_write_closed()
-            || (event.is_readable() && hangs_up(&mut stream.socket, &mut self.page));
+            || (event.is_readable() && stream.hangs_up(&mut self.page));
         if is_gone {
             self.remove(number);
         } else if event.is_writable()
@@ -222,6 +225,7 @@ impl Shard {
         let number = self.streams.insert(Stream {
             socket: TcpStream::from_std(socket),
             role: Role::None,
+            heard: 0,
         });
         self.count += 1;
         let Some(stream) = self.streams.get_mut(number) else {
@@ -243,27 +247,27 @@ impl Shard {
 
     /// Lets a stream go on that looks after itself.
     fn drive(&mut self, number: u32) {
-        let Some(Stream { socket, role }) = self.streams.get_mut(number) else {
+        let Some(stream) = self.streams.get_mut(number) else {
             return;
         };
-        let Role::Own(own) = role else {
+        let Role::Own(own) = &mut stream.role else {
             return;
         };
-        let driven = if own.has_stalled(self.terms.stall) {
-            Driven::Stalled
-        } else {
-            own.drive(socket, &mut self.page)
+        // It may have taken something too little for its socket to say so.
+        let driven = match own.drive(&mut stream.socket, &mut self.page) {
+            Driven::Waits if own.has_stalled(self.terms.stall) => Driven::Stalled,
+            driven => driven,
         };
         match driven {
             Driven::Over => {
                 // What a client has said unasked would make the system cut it off before
                 // it has read to the end.
-                hangs_up(socket, &mut self.page);
+                stream.hangs_up(&mut self.page);
                 self.remove(number);
             }
             Driven::Stalled => {
                 // If it cannot be reset it is closed, and the kernel has patience with it.
-                let _ = reset(socket);
+                let _ = reset(&stream.socket);
                 self.remove(number);
             }
             Driven::More => self.ready.push_back(number),
@@ -339,11 +343,13 @@ impl Shard {
             Some(Role::Fed(at, ..)) => *at,
             _ => return,
         };
-        // Who has not got the batch yet gets it now, or what of it can be had.
+        // Who has not got the batch yet gets it now, or what of it can be had; but not who
+        // gets nothing more.
         let mut taken = None;
         if let (Some(feed), Some(stream)) = (self.feeds.get(at), self.streams.get_mut(number))
-            && let Role::Fed(_, place, _) = &stream.role
+            && let Role::Fed(_, place, lean) = &stream.role
             && !feed.has_batch(*place)
+            && !lean.is_over()
         {
             taken = match send(&mut stream.socket, feed.batch()) {
                 Sent::All => None,
@@ -369,6 +375,10 @@ impl Shard {
         let (rest, next) = feed.behind(taken);
         let bell = Bell::new(&self.inbox, Who::Stream(number));
         let own = lean.own(feed.log(), next, feed.keep_alive(), rest, bell);
+        if !own.is_full() {
+            // What its socket took ends with a chunk: it waits for nothing, not even room.
+            self.ready.push_back(number);
+        }
         *role = Role::Own(Box::new(own));
         // Its own subscription is counted, and its place in the feed is not any more.
         feed.log().count_shared(true);
@@ -406,6 +416,10 @@ impl Shard {
             match feed.collect() {
                 Collected::Nothing | Collected::Batch => {}
                 Collected::Scatter => return self.scatter(at),
+            }
+            // What was submitted after a revocation is not for whom it concerns.
+            if self.look_bell.is_rung() {
+                self.wake(Who::Some);
             }
         }
         for _ in 0..TURN {
@@ -461,28 +475,27 @@ impl Stream {
     fn has_to_leave(&self) -> bool {
         matches!(&self.role, Role::Fed(_, _, lean) if lean.has_to_leave())
     }
+
+    /// Whether its client is gone, or has said more than anybody has to say.
+    fn hangs_up(&mut self, scratch: &mut Vec<u8>) -> bool {
+        scratch.resize(scratch.len().max(4096), 0);
+        loop {
+            match self.socket.read(scratch) {
+                Ok(0) => return true,
+                Ok(bytes) => self.heard = self.heard.saturating_add(bytes),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return true,
+            }
+            if self.heard > CHATTER {
+                return true;
+            }
+        }
+    }
 }
 
 impl Drop for Shard {
     fn drop(&mut self) {
         drop(self.inbox.die());
-    }
-}
-
-/// Whether a client is gone, or says more than anybody has to say.
-fn hangs_up(socket: &mut TcpStream, scratch: &mut Vec<u8>) -> bool {
-    scratch.resize(scratch.len().max(4096), 0);
-    let mut heard = 0;
-    loop {
-        match socket.read(scratch) {
-            Ok(0) => return true,
-            Ok(bytes) => heard += bytes,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return true,
-        }
-        if heard > CHATTER {
-            return true;
-        }
     }
 }

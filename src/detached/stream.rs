@@ -225,10 +225,14 @@ impl Lean {
 
     /// Whether it is to look after itself again.
     pub(super) fn has_to_leave(&self) -> bool {
-        self.grant.has_to_leave()
-            || self
-                .deadline
-                .is_some_and(|deadline| deadline <= Instant::now())
+        self.grant.has_to_leave() || self.is_over()
+    }
+
+    /// Whether it gets nothing more but its end.
+    pub(super) fn is_over(&self) -> bool {
+        let deadline = self.deadline;
+        self.grant.admitted.is_revoked()
+            || deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
     /// Reads for itself again, from `next` on and behind `rest`, which its socket has not
