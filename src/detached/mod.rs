@@ -20,8 +20,9 @@
 //! address (`offer.rs`): whatever is between the two and copies, compresses, re-frames or
 //! encrypts them keeps it from being recognised, and then the stream stays with its server
 //! as it does everywhere else, with the same promises. So stay: HTTP/2, TLS, HTTP/1.0,
-//! `HEAD`, compressed bodies, a hyper that is told `writev(false)`, stores of your own that
-//! make subscriptions of streams, Windows, and what is told to stay
+//! `HEAD`, compressed bodies, a hyper that is told `writev(false)` or
+//! `pipeline_flush(true)`, stores of your own that make subscriptions of streams, Windows,
+//! and what is told to stay
 //! ([`EventSource::attached`](crate::EventSource::attached)).
 //!
 //! A layer that lets the first frame, which is a comment, pass as it is and changes later

@@ -78,11 +78,17 @@ async fn what_cannot_be_recognised_stays() {
     let plain = http1::Builder::new;
     let mut flat = plain();
     flat.writev(false);
+    let mut flushing = plain();
+    flushing.pipeline_flush(true);
     type Start = Box<dyn Fn(&EventSource) -> Server>;
-    let servers: [(&str, Start); 4] = [
+    let servers: [(&str, Start); 5] = [
         (
             "writev(false)",
             Box::new(move |events| hyper(listener(), flat.clone(), events, |body| body)),
+        ),
+        (
+            "pipeline_flush(true)",
+            Box::new(move |events| hyper(listener(), flushing.clone(), events, |body| body)),
         ),
         (
             "copied",

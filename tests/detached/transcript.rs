@@ -73,11 +73,6 @@ impl Listening {
         Ok(read)
     }
 
-    /// Everything until now, as text.
-    pub(crate) fn so_far(&self) -> &str {
-        str::from_utf8(&self.raw).expect("UTF-8, whole characters at these places")
-    }
-
     /// Reads until this was read.
     pub(crate) async fn until(&mut self, text: &str) {
         let mut from = 0;
