@@ -87,6 +87,11 @@ impl Listening {
         }
     }
 
+    /// Keeps nothing of what it has read: its transcript is no whole one.
+    pub(crate) fn forget(&mut self) {
+        self.raw.clear();
+    }
+
     /// Everything until the connection is closed, which must not be by a reset.
     pub(crate) async fn to_the_end(mut self) -> Transcript {
         let read = timeout(PATIENCE, self.socket.read_to_end(&mut self.raw)).await;
