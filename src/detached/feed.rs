@@ -34,6 +34,8 @@ pub(super) struct Feed {
     members: Vec<Member>,
     /// What is being written to everybody.
     batch: Vec<u8>,
+    /// What was wanted next before it.
+    begin: u64,
     /// Where in the batch a chunk ends, and what is wanted next behind it.
     marks: Vec<(usize, u64)>,
     /// Which of all batches it is.
@@ -51,6 +53,15 @@ struct Member {
     stream: u32,
     /// The last batch that it has.
     pass: u32,
+}
+
+/// How much of a batch a stream has.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Taken {
+    All,
+    /// So many bytes.
+    Part(usize),
+    Nothing,
 }
 
 /// What there is to write.
@@ -81,6 +92,7 @@ impl Feed {
             bell,
             members: Vec::new(),
             batch: Vec::new(),
+            begin: next,
             marks: Vec::new(),
             pass: 0,
             left: 0,
@@ -162,6 +174,7 @@ impl Feed {
         self.batch.clear();
         self.marks.clear();
         self.has_more = false;
+        self.begin = self.cursor.next();
         let mut cx = Context::from_waker(&self.waker);
         let mut scatters = false;
         loop {
@@ -216,20 +229,35 @@ impl Feed {
         &self.batch
     }
 
-    /// What is still to be written to one that has taken so much of the batch, to the end
-    /// of a chunk, and what it wants next.
-    pub(super) fn behind(&self, taken: usize) -> (&[u8], u64) {
-        let mark = self.marks.iter().find(|(end, _)| *end >= taken);
-        let (end, next) = mark.copied().unwrap_or((taken, self.cursor.next()));
-        (self.batch.get(taken..end).unwrap_or_default(), next)
+    /// What is still to be written to one that has taken this, to the end of a chunk.
+    pub(super) fn rest(&self, taken: Taken) -> &[u8] {
+        match taken {
+            Taken::All | Taken::Nothing => &[],
+            Taken::Part(taken) => {
+                let mark = self.marks.iter().find(|(end, _)| *end >= taken);
+                let end = mark.map_or(taken, |(end, _)| *end);
+                self.batch.get(taken..end).unwrap_or_default()
+            }
+        }
     }
 
-    /// One has taken so much of the batch and reads the rest by itself, where it is counted
-    /// again.
-    pub(super) fn take_back(&mut self, taken: usize) {
-        let (_, next) = self.behind(taken);
-        let events = self.cursor.next().saturating_sub(next);
-        self.log.take_back(&mut self.cursor, events);
+    /// One who has taken this reads on by itself, where what follows is counted again.
+    /// Returns what it wants next.
+    pub(super) fn take_back(&mut self, taken: Taken) -> u64 {
+        let end = self.cursor.next();
+        let next = match taken {
+            Taken::All => end,
+            Taken::Nothing => self.begin,
+            Taken::Part(taken) => {
+                let mark = self.marks.iter().find(|(end, _)| *end >= taken);
+                mark.map_or(end, |(_, next)| *next)
+            }
+        };
+        let events = end.saturating_sub(next);
+        if events > 0 {
+            self.log.take_back(&mut self.cursor, events);
+        }
+        next
     }
 
     /// It is not needed any more.

@@ -138,6 +138,12 @@ impl Bell {
     pub(super) fn heed(&self) {
         self.queued.swap(false, Ordering::AcqRel);
     }
+
+    /// Whether it has been rung and nobody has looked. Whatever was done before something
+    /// that the caller has seen has rung it by now.
+    pub(super) fn is_rung(&self) -> bool {
+        self.queued.load(Ordering::Acquire)
+    }
 }
 
 impl Wake for Bell {

@@ -39,7 +39,7 @@ use super::io::Io;
 /// copies, compresses, re-frames or encrypts them keeps it from being recognised, and then
 /// the stream stays with its server as it does everywhere else, with the same promises. So
 /// HTTP/2, TLS, HTTP/1.0, `HEAD` and compressed bodies stay; so do a hyper that is told
-/// `writev(false)`, stores of your own that make subscriptions of streams, Windows, and what
+/// `writev(false)` or `pipeline_flush(true)`, stores of your own that make subscriptions of streams, Windows, and what
 /// is told to stay ([`EventSource::attached`](crate::EventSource::attached)).
 ///
 /// A layer that lets the first frame, which is a comment, pass as it is and changes later

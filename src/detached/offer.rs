@@ -229,6 +229,21 @@ impl Claim {
     }
 }
 
+impl Drop for Claim {
+    /// A connection that is gone before it has written what it claimed: the body goes on, for
+    /// whoever else may hold it.
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        let given = mem::replace(&mut state.phase, Phase::Over);
+        let body = state.body.take();
+        drop(state);
+        drop(given);
+        if let Some(body) = body {
+            body.wake();
+        }
+    }
+}
+
 /// Says that there is somebody who takes streams, while it lives.
 #[derive(Debug)]
 pub(super) struct Taker(());
@@ -248,4 +263,23 @@ impl Drop for Taker {
 
 fn address(first: &Bytes) -> usize {
     first.as_ptr() as usize
+}
+
+#[cfg(all(test, not(tornadose_loom)))]
+mod tests {
+    use super::*;
+
+    /// A body need not be dropped with its connection: a task of a layer may hold it.
+    #[test]
+    fn a_connection_that_breaks_before_it_has_written_lets_the_body_go_on() {
+        let _taker = Taker::new();
+        let (mut offering, first) = Offering::make(&Bytes::from_static(b":\n\n")).expect("a taker");
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(offering.poll(&mut cx).is_pending());
+        let slices = [&b"head"[..], b"3\r\n", &first, b"\r\n"].map(IoSlice::new);
+        let claim = Claim::of(&slices).expect("it is offered");
+        assert!(offering.poll(&mut cx).is_pending());
+        drop(claim);
+        assert!(matches!(offering.poll(&mut cx), Poll::Ready(Outcome::Kept)));
+    }
 }

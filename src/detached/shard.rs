@@ -20,7 +20,7 @@ use mio::{Events, Interest, Poll, Token};
 use tokio::time::Instant;
 
 use super::engine::Terms;
-use super::feed::{Collected, Feed, Key};
+use super::feed::{Collected, Feed, Key, Taken};
 use super::inbox::{Adopted, Bell, Inbox, Lists, Who};
 use super::stream::{Driven, Lean, Own, Sent, reset, send};
 use crate::log::{Notice, Slab};
@@ -31,8 +31,9 @@ pub(super) const INBOX: Token = Token(usize::MAX);
 /// So many sockets, then it is another's turn.
 const TURN: usize = 512;
 
-/// A client has nothing to say once it has asked; who says more than this is sent away.
-const CHATTER: usize = 64 << 10;
+/// A client has nothing to say once it has asked; who says more than this, however slowly,
+/// is sent away.
+const CHATTER: u32 = 64 << 10;
 
 pub(super) struct Shard {
     poll: Poll,
@@ -61,6 +62,8 @@ struct Stream {
     role: Role,
     /// When the shard looks at it in any case.
     timer: Option<Instant>,
+    /// How many bytes its client has said.
+    heard: u32,
 }
 
 enum Role {
@@ -153,7 +156,7 @@ impl Shard {
         let is_gone = event.is_error()
             || event.is_read_closed()
             || event.is_write_closed()
-            || (event.is_readable() && hangs_up(&mut stream.socket, &mut self.page));
+            || (event.is_readable() && stream.hangs_up(&mut self.page));
         if is_gone {
             self.remove(number);
         } else if event.is_writable()
@@ -243,6 +246,7 @@ impl Shard {
             socket: TcpStream::from_std(socket),
             role: Role::None,
             timer: None,
+            heard: 0,
         });
         self.count += 1;
         let Some(stream) = self.streams.get_mut(number) else {
@@ -264,28 +268,28 @@ impl Shard {
 
     /// Lets a stream go on that looks after itself.
     fn drive(&mut self, number: u32) {
-        let Some(Stream { socket, role, .. }) = self.streams.get_mut(number) else {
+        let Some(stream) = self.streams.get_mut(number) else {
             return;
         };
-        let Role::Own(own) = role else {
+        let Role::Own(own) = &mut stream.role else {
             self.time(number);
             return;
         };
-        let driven = if own.has_stalled(self.terms.stall) {
-            Driven::Stalled
-        } else {
-            own.drive(socket, &mut self.page)
+        // It may have taken something too little for its socket to say so.
+        let driven = match own.drive(&mut stream.socket, &mut self.page) {
+            Driven::Waits if own.has_stalled(self.terms.stall) => Driven::Stalled,
+            driven => driven,
         };
         match driven {
             Driven::Over => {
                 // What a client has said unasked would make the system cut it off before
                 // it has read to the end.
-                hangs_up(socket, &mut self.page);
+                stream.hangs_up(&mut self.page);
                 self.remove(number);
             }
             Driven::Stalled => {
                 // If it cannot be reset it is closed, and the kernel has patience with it.
-                let _ = reset(socket);
+                let _ = reset(&stream.socket);
                 self.remove(number);
             }
             Driven::More => self.ready.push_back(number),
@@ -363,23 +367,27 @@ impl Shard {
             Some(Role::Fed(at, ..)) => *at,
             _ => return,
         };
-        // Who has not got the batch yet gets it now, or what of it can be had.
-        let mut taken = None;
+        let mut taken = Taken::All;
         if let (Some(feed), Some(stream)) = (self.feeds.get(at), self.streams.get_mut(number))
-            && let Role::Fed(_, place, _) = &stream.role
+            && let Role::Fed(_, place, lean) = &stream.role
             && !feed.has_batch(*place)
         {
-            taken = match send(&mut stream.socket, feed.batch()) {
-                Sent::All => None,
-                Sent::Full(taken) => Some(taken),
-                Sent::Gone => return self.remove(number),
+            taken = if lean.is_over() {
+                // Who gets nothing more does not get the batch either.
+                Taken::Nothing
+            } else {
+                match send(&mut stream.socket, feed.batch()) {
+                    Sent::All => Taken::All,
+                    Sent::Full(taken) => Taken::Part(taken),
+                    Sent::Gone => return self.remove(number),
+                }
             };
         }
         self.unfeed_behind(number, taken);
     }
 
-    /// A stream goes on by itself behind so much of the batch, or behind all of it.
-    fn unfeed_behind(&mut self, number: u32, taken: Option<usize>) {
+    /// A stream goes on by itself behind what it has taken of the batch.
+    fn unfeed_behind(&mut self, number: u32, taken: Taken) {
         let Some(Stream { role, .. }) = self.streams.get_mut(number) else {
             return;
         };
@@ -390,11 +398,14 @@ impl Shard {
             return;
         };
         unwatch(&mut self.shutdowns, &lean);
-        let taken = taken.unwrap_or(feed.batch().len());
-        feed.take_back(taken);
-        let (rest, next) = feed.behind(taken);
+        let next = feed.take_back(taken);
+        let rest = feed.rest(taken);
         let bell = Bell::new(&self.inbox, Who::Stream(number));
         let own = lean.own(feed.log(), next, feed.keep_alive(), rest, bell);
+        if !own.is_full() {
+            // What its socket took ends with a chunk: it waits for nothing, not even room.
+            self.ready.push_back(number);
+        }
         *role = Role::Own(Box::new(own));
         self.leave(at, place);
         self.time(number);
@@ -432,6 +443,10 @@ impl Shard {
                 Collected::Nothing | Collected::Batch => {}
                 Collected::Scatter => return self.scatter(at),
             }
+            // What was submitted after a revocation is not for whom it concerns.
+            if self.look_bell.is_rung() {
+                self.wake(Who::Some);
+            }
         }
         for _ in 0..TURN {
             let Some(feed) = self.feeds.get_mut(at) else {
@@ -445,7 +460,7 @@ impl Shard {
             };
             match send(&mut stream.socket, feed.batch()) {
                 Sent::All => {}
-                Sent::Full(taken) => self.unfeed_behind(number, Some(taken)),
+                Sent::Full(taken) => self.unfeed_behind(number, Taken::Part(taken)),
                 Sent::Gone => self.remove(number),
             }
         }
@@ -486,6 +501,23 @@ impl Stream {
     fn has_to_leave(&self) -> bool {
         matches!(&self.role, Role::Fed(_, _, lean) if lean.has_to_leave())
     }
+
+    /// Whether its client is gone, or has said more than anybody has to say.
+    fn hangs_up(&mut self, scratch: &mut Vec<u8>) -> bool {
+        scratch.resize(scratch.len().max(4096), 0);
+        loop {
+            match self.socket.read(scratch) {
+                Ok(0) => return true,
+                Ok(bytes) => self.heard = self.heard.saturating_add(bytes as u32),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return true,
+            }
+            if self.heard > CHATTER {
+                return true;
+            }
+        }
+    }
 }
 
 impl Drop for Shard {
@@ -503,24 +535,6 @@ fn unwatch(shutdowns: &mut BTreeMap<usize, (Notice, usize)>, lean: &Lean) {
         *count -= 1;
         if *count == 0 {
             of.remove();
-        }
-    }
-}
-
-/// Whether a client is gone, or says more than anybody has to say.
-fn hangs_up(socket: &mut TcpStream, scratch: &mut Vec<u8>) -> bool {
-    scratch.resize(scratch.len().max(4096), 0);
-    let mut heard = 0;
-    loop {
-        match socket.read(scratch) {
-            Ok(0) => return true,
-            Ok(bytes) => heard += bytes,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return true,
-        }
-        if heard > CHATTER {
-            return true;
         }
     }
 }

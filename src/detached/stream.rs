@@ -244,9 +244,12 @@ impl Lean {
 
     /// Whether it is to look after itself again.
     pub(super) fn has_to_leave(&self) -> bool {
-        self.admitted.is_revoked()
-            || self.departure.as_ref().is_some_and(Waived::has_begun)
-            || self.deadline.is_some_and(|at| at <= Instant::now())
+        self.is_over() || self.departure.as_ref().is_some_and(Waived::has_begun)
+    }
+
+    /// Whether it gets nothing more but its end.
+    pub(super) fn is_over(&self) -> bool {
+        self.admitted.is_revoked() || self.deadline.is_some_and(|at| at <= Instant::now())
     }
 
     /// Reads for itself again, from `next` on and behind `rest`, which its socket has not

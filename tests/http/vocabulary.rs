@@ -193,6 +193,16 @@ impl Server {
         }
     }
 
+    /// One that was started in another way.
+    #[allow(dead_code, reason = "for the tests of `detached`")]
+    pub(crate) fn at(address: SocketAddr, serving: JoinHandle<()>) -> Self {
+        Self {
+            address,
+            stop: None,
+            serving,
+        }
+    }
+
     /// Accepts nothing more and waits for what is open, as hyper-util does it.
     pub(crate) async fn finish(mut self) {
         if let Some(stop) = self.stop.take() {
@@ -336,6 +346,19 @@ impl Client {
             }
             assert!(self.read().await, "the connection ends inside a head");
         }
+    }
+
+    /// Reads a response whose body is so long, and which need not be looked at. Returns its
+    /// status.
+    #[allow(dead_code, reason = "for the tests of `detached`")]
+    pub(crate) async fn skip_response(&mut self, body: usize) -> u16 {
+        let head = self.head().await;
+        self.framing = Framing::Ended;
+        while self.raw.len() < body {
+            assert!(self.read().await, "the connection ends inside a body");
+        }
+        drop(self.raw.drain(..body));
+        head.status()
     }
 
     /// The next chunk of the body as it stands on the wire, its framing included.
