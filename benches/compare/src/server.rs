@@ -1,6 +1,6 @@
 //! A server process: started, pinned, and asked of the system what it costs.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -28,29 +28,34 @@ pub(crate) struct Cpu {
 impl Server {
     /// Starts a command with the address that it is to listen on, on core 0. It does not
     /// outlive this process.
+    ///
+    /// # Errors
+    ///
+    /// What it has to say, if it ends.
     pub(crate) fn start(
         command: &[String],
         directory: &Path,
         address: SocketAddr,
     ) -> Result<Self, String> {
+        let log = directory.join("stderr");
+        let stderr = File::create(&log).map_err(|error| error.to_string())?;
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "taskset", "-c", "0"])
             .args(command)
             .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .map_err(|error| format!("setpriv does not run: {error}"))?;
         let begun = Instant::now();
         while TcpStream::connect(address).is_err() {
             let ended = child.try_wait().map_err(|error| error.to_string())?;
             if ended.is_some() {
-                let mut text = String::new();
-                if let Some(mut stderr) = child.stderr.take() {
-                    let _ = io::Read::read_to_string(&mut stderr, &mut text);
-                }
-                return Err(text.trim().to_owned());
+                return Err(fs::read_to_string(&log)
+                    .unwrap_or_default()
+                    .trim()
+                    .to_owned());
             }
             if begun.elapsed() > START {
                 let _ = child.kill();
@@ -59,8 +64,6 @@ impl Server {
             }
             thread::sleep(Duration::from_millis(10));
         }
-        // Whatever it has to say is not kept for a reader that never comes.
-        drop(child.stderr.take());
         Ok(Self { child, address })
     }
 
