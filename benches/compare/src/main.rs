@@ -32,7 +32,8 @@ Usage: benches/compare/run [OPTIONS]
   --smoke            a few streams for some seconds, of our own paths and the raw loop:
                      tells only whether figures can be made and nothing is lost
   --only NAME,..     only these servers, and the raw loop
-  --streams N,..     only with so many streams: 1000, 10000
+  --streams N,..     only with so many streams: 1000, 10000, and idle 18000
+                     (5000 with --quick)
   --no-idle          without the windows in which nothing happens
   --rounds N         how often each server is started for each number of streams [default: 3]
   --docs             writes the tables and the picture into docs/ as well
@@ -120,9 +121,6 @@ impl Options {
             true => vec![active(1_000, 40.0, 60, 1.0), active(10_000, 8.0, 16, 1.0)],
             false => vec![active(1_000, 40.0, 100, 2.0), active(10_000, 8.0, 24, 2.0)],
         };
-        if let Some(streams) = &self.streams {
-            plans.retain(|plan| streams.contains(&plan.streams));
-        }
         if !self.no_idle {
             // A bit more than two intervals of keep-alive of 15 s.
             let (streams, idle) = if self.quick {
@@ -134,6 +132,9 @@ impl Options {
                 idle: Some(idle),
                 ..active(streams, 0.0, 0, 0.0)
             });
+        }
+        if let Some(streams) = &self.streams {
+            plans.retain(|plan| streams.contains(&plan.streams));
         }
         plans
     }
@@ -166,7 +167,11 @@ fn compare(options: &Options) -> Result<ExitCode, String> {
         .collect();
     let raw = Peer::new("raw", &places);
     let mut report = Report::default();
-    for plan in options.plans() {
+    let plans = options.plans();
+    if plans.is_empty() || others.is_empty() {
+        return Err("there is nothing to measure; --help tells what there is".to_owned());
+    }
+    for plan in plans {
         for round in 0..if plan.idle.is_some() { 1 } else { rounds } {
             // The raw loop before every second other one, so that each is beside it.
             for (index, name) in others.clone().into_iter().enumerate() {
