@@ -156,8 +156,10 @@ fn compare(options: &Options) -> Result<ExitCode, String> {
         None if options.quick || options.smoke => 1,
         None => 3,
     };
-    prepare()?;
-    let places = places()?;
+    // What is not judged by its time needs no core of its own.
+    let is_pinned = !options.smoke;
+    prepare(is_pinned)?;
+    let places = places(is_pinned)?;
     let out = places.scratch.clone();
     let began = Instant::now();
     let names = peers::ALL.map(|(name, _)| name);
@@ -242,20 +244,23 @@ fn brief(run: &Run) -> String {
 }
 
 /// As many descriptors as may be, and a core that the server has not.
-fn prepare() -> Result<(), String> {
+fn prepare(is_pinned: bool) -> Result<(), String> {
     let limit = getrlimit(Resource::Nofile);
     let most = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
     setrlimit(Resource::Nofile, most).map_err(|error| format!("setrlimit: {error}"))?;
+    if !is_pinned {
+        return Ok(());
+    }
     let mut core = CpuSet::new();
     core.set(1);
     sched_setaffinity(None, &core).map_err(|error| format!("needs a second core: {error}"))
 }
 
 /// `run` says where things are.
-fn places() -> Result<Places, String> {
+fn places(is_pinned: bool) -> Result<Places, String> {
     let place = |name: &str| {
         let value = std::env::var_os(name).map(PathBuf::from);
         value.ok_or_else(|| format!("{name} is not set; start benches/compare/run"))
@@ -265,6 +270,7 @@ fn places() -> Result<Places, String> {
         firehose: place("COMPARE_FIREHOSE")?,
         sources: place("COMPARE_SOURCES")?,
         scratch: place("COMPARE_SCRATCH")?,
+        is_pinned,
     })
 }
 

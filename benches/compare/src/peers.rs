@@ -42,6 +42,8 @@ pub(crate) struct Places {
     pub(crate) sources: PathBuf,
     /// Where `run` has installed better-sse, and where the servers may write.
     pub(crate) scratch: PathBuf,
+    /// Whether servers are kept on one core.
+    pub(crate) is_pinned: bool,
 }
 
 impl Peer {
@@ -93,7 +95,12 @@ impl Peer {
         if self.name == "raw_coalesce" {
             command.push("coalesce".to_owned());
         }
-        Server::start(&command, &self.places.scratch, address)
+        Server::start(
+            &command,
+            &self.places.scratch,
+            address,
+            self.places.is_pinned,
+        )
     }
 
     fn configure_nginx(&self, port: u16) -> Result<PathBuf, String> {

@@ -26,8 +26,8 @@ pub(crate) struct Cpu {
 }
 
 impl Server {
-    /// Starts a command with the address that it is to listen on, on core 0. It does not
-    /// outlive this process.
+    /// Starts a command with the address that it is to listen on, on core 0 if it is to
+    /// be pinned. It does not outlive this process.
     ///
     /// # Errors
     ///
@@ -36,11 +36,17 @@ impl Server {
         command: &[String],
         directory: &Path,
         address: SocketAddr,
+        is_pinned: bool,
     ) -> Result<Self, String> {
         let log = directory.join("stderr");
         let stderr = File::create(&log).map_err(|error| error.to_string())?;
         let mut child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "taskset", "-c", "0"])
+            .args(["--pdeathsig", "KILL"])
+            .args(if is_pinned {
+                &["taskset", "-c", "0"][..]
+            } else {
+                &[]
+            })
             .args(command)
             .current_dir(directory)
             .stdin(Stdio::null())
