@@ -43,6 +43,7 @@ async fn clients_of_a_busy_log_see_no_seam() {
         .build();
     let events = EventSource::new(store.clone());
     let server = events_by_axum(listener(), &events);
+    submit(&store, "first");
     let publishing = store.clone();
     let stop = publishers(2, move |thread| {
         submit(&publishing, format!("of {thread}"));

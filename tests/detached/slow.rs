@@ -161,12 +161,12 @@ async fn a_pause_at_any_place_loses_nothing() {
     let events = EventSource::new(store.clone()).without_keep_alive();
     let server = events_by_axum(tight(), &events);
     let mut clients = Vec::new();
-    for _ in 0..40 {
+    for _ in 0..10 {
         clients.push(Listening::open_tight(&server, None).await);
     }
-    eventually(SECOND, "all leave", || events.detached() == 40).await;
+    eventually(SECOND, "all leave", || events.detached() == 10).await;
     let mut count = 0;
-    for round in 0..30u64 {
+    for round in 0..18u64 {
         // Blocks of 64 bytes to 16 KiB, whose ends are often those of a page.
         let length = 1 << (6 + round % 9);
         for _ in 0..(400_000 / length) {

@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Listening {
     socket: TcpStream,
     raw: Vec<u8>,
+    /// Before this there is nothing that is still waited for.
+    seen: usize,
 }
 
 impl Listening {
@@ -43,7 +45,11 @@ impl Listening {
             let byte = timeout(PATIENCE, socket.read_u8()).await.expect("in time");
             raw.push(byte.expect("a head"));
         }
-        Self { socket, raw }
+        Self {
+            socket,
+            raw,
+            seen: 0,
+        }
     }
 
     pub(crate) fn leave(self) {
@@ -73,15 +79,15 @@ impl Listening {
         Ok(read)
     }
 
-    /// Reads until this was read.
+    /// Reads until this was read, behind what was waited for before.
     pub(crate) async fn until(&mut self, text: &str) {
-        let mut from = 0;
         loop {
-            let found = &self.raw[from..];
-            if found.windows(text.len()).any(|at| at == text.as_bytes()) {
+            let mut places = self.raw[self.seen..].windows(text.len());
+            if let Some(place) = places.position(|at| at == text.as_bytes()) {
+                self.seen += place;
                 return;
             }
-            from = self.raw.len().saturating_sub(text.len());
+            self.seen = self.seen.max(self.raw.len().saturating_sub(text.len()));
             let read = self.read(64 << 10).await.expect("no reset");
             assert!(read > 0, "the end before {text:?}");
         }
@@ -90,6 +96,7 @@ impl Listening {
     /// Keeps nothing of what it has read: its transcript is no whole one.
     pub(crate) fn forget(&mut self) {
         self.raw.clear();
+        self.seen = 0;
     }
 
     /// Everything until the connection is closed, which must not be by a reset.
