@@ -24,21 +24,26 @@ pub(crate) struct Listening {
 impl Listening {
     /// One whose stream is open, and who has read no more than its head.
     pub(crate) async fn open(server: &Server, after: Option<Position>) -> Self {
+        let after = after.map(|id| last_event_id(id.to_string().as_bytes()));
+        Self::open_with(server, &after.unwrap_or_default()).await
+    }
+
+    /// The same with these lines in its request.
+    pub(crate) async fn open_with(server: &Server, lines: &[u8]) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
-        Self::open_from(server.address, socket, after).await
+        Self::open_from(server.address, socket, lines).await
     }
 
     /// The same with small kernel buffers that do not grow.
-    pub(crate) async fn open_tight(server: &Server, after: Option<Position>) -> Self {
+    pub(crate) async fn open_tight(server: &Server) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(64 << 10).expect("unconnected");
-        Self::open_from(server.address, socket, after).await
+        Self::open_from(server.address, socket, b"").await
     }
 
-    async fn open_from(address: SocketAddr, socket: TcpSocket, after: Option<Position>) -> Self {
+    async fn open_from(address: SocketAddr, socket: TcpSocket, lines: &[u8]) -> Self {
         let mut socket = socket.connect(address).await.expect("a server");
-        let after = after.map(|id| last_event_id(id.to_string().as_bytes()));
-        let request = request("GET", &after.unwrap_or_default());
+        let request = request("GET", lines);
         socket.write_all(&request).await.expect("to send");
         let mut raw = Vec::new();
         while !raw.windows(4).any(|end| end == b"\r\n\r\n") {
