@@ -31,7 +31,7 @@ async fn what_a_client_says_behind_its_request_is_not_heard() {
     assert_eq!(events.detached(), 1);
     store.close();
     // Whatever it said: a proper end, and not a reset.
-    let told = client.to_the_end().await.without_farewell();
+    let told = client.read_to_end().await.without_farewell();
     assert_eq!(told.events(), ["heard"]);
 }
 
@@ -166,7 +166,7 @@ async fn one_that_vanishes_in_a_crowd_disturbs_nobody() {
     .await;
     store.close();
     for client in staying {
-        let told = client.to_the_end().await.without_farewell();
+        let told = client.read_to_end().await.without_farewell();
         let judged = told.judge();
         assert_eq!(
             (judged.from, judged.received, judged.missed),

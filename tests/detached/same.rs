@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         self.until_it_has_an_id().await;
     }
 
-    async fn to_the_end(mut self) -> Vec<Dispatched> {
+    async fn read_to_end(mut self) -> Vec<Dispatched> {
         while self.part().await {}
         let retry = self.decoder.reconnection_time();
         assert!(retry.is_some_and(|retry| (2000..=6000).contains(&retry)));
@@ -175,7 +175,7 @@ async fn judge(steps: Vec<Step>) {
     store.close();
     assert!(leaving.detached() <= 1, "those of one path");
     for reader in readers {
-        assert!(reader.to_the_end().await == expected);
+        assert!(reader.read_to_end().await == expected);
     }
 }
 

@@ -31,10 +31,10 @@ async fn who_stops_reading_is_told_its_gap_and_disturbs_nobody() {
     }
     assert_eq!(events.detached(), 6);
     store.close();
-    let judged = healthy.to_the_end().await.without_farewell().judge();
+    let judged = healthy.read_to_end().await.without_farewell().judge();
     assert_eq!((judged.received, judged.missed), (EVENTS, 0));
     for client in stalled {
-        let judged = client.to_the_end().await.without_farewell().judge();
+        let judged = client.read_to_end().await.without_farewell().judge();
         assert_eq!(judged.from, Some(0));
         assert_eq!(judged.received + judged.missed, EVENTS);
         assert!(judged.received < EVENTS / 2, "it did not stall: {judged:?}");
@@ -100,7 +100,7 @@ async fn who_takes_nothing_for_too_long_is_reset_and_who_trickles_is_kept() {
     for n in 0..2000 {
         submit(&store, format!("{n} {}.", "x".repeat(1000)));
     }
-    let reader = tokio::spawn(quiet.to_the_end());
+    let reader = tokio::spawn(quiet.read_to_end());
     let begun = Instant::now();
     let mut was_three = Duration::ZERO;
     while begun.elapsed() < 3 * stall {
@@ -115,7 +115,7 @@ async fn who_takes_nothing_for_too_long_is_reset_and_who_trickles_is_kept() {
     assert!(stalled.is_reset().await);
     store.close();
     for told in [
-        trickling.to_the_end().await,
+        trickling.read_to_end().await,
         reader.await.expect("no panic"),
     ] {
         let judged = told.without_farewell().judge();
@@ -137,17 +137,21 @@ async fn who_reads_little_from_a_large_buffer_is_kept() {
     let server = events_by_axum(listener, &events);
     let mut steady = Listening::open_tight(&server).await;
     eventually(SECOND, "it leaves", || events.detached() == 1).await;
-    for n in 0..20_000 {
-        submit(&store, format!("{n} {}.", "x".repeat(1000)));
-    }
+    let publishing = store.clone();
+    let publisher = std::thread::spawn(move || {
+        for n in 0..20_000 {
+            submit(&publishing, format!("{n} {}.", "x".repeat(1000)));
+        }
+    });
     let begun = Instant::now();
     while begun.elapsed() < 5 * stall {
         steady.read(64 << 10).await.expect("it is kept");
         sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(events.detached(), 1);
+    publisher.join().expect("no panic");
     store.close();
-    let judged = steady.to_the_end().await.without_farewell().judge();
+    let judged = steady.read_to_end().await.without_farewell().judge();
     assert_eq!((judged.received, judged.missed), (20_000, 0));
 }
 
@@ -188,7 +192,7 @@ async fn a_pause_at_any_place_loses_nothing() {
     }
     store.close();
     for client in clients {
-        let judged = client.to_the_end().await.without_farewell().judge();
+        let judged = client.read_to_end().await.without_farewell().judge();
         assert_eq!((judged.received, judged.missed), (last, 0));
     }
 }

@@ -50,7 +50,7 @@ async fn live(
             return None;
         }
     }
-    Some(client.to_the_end().await.without_farewell())
+    Some(client.read_to_end().await.without_farewell())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -105,7 +105,7 @@ impl Listening {
     }
 
     /// Everything until the connection is closed, which must not be by a reset.
-    pub(crate) async fn to_the_end(mut self) -> Transcript {
+    pub(crate) async fn read_to_end(mut self) -> Transcript {
         let read = timeout(PATIENCE, self.socket.read_to_end(&mut self.raw)).await;
         read.expect("the end in time").expect("no reset");
         Transcript::of(&self.raw)
