@@ -59,6 +59,8 @@ struct Stream {
     role: Role,
     /// How many bytes its client has said.
     heard: usize,
+    /// Whether there is a timer for its deadline, however often it is fed and is not.
+    is_timed: bool,
 }
 
 enum Role {
@@ -226,6 +228,7 @@ impl Shard {
             socket: TcpStream::from_std(socket),
             role: Role::None,
             heard: 0,
+            is_timed: false,
         });
         self.count += 1;
         let Some(stream) = self.streams.get_mut(number) else {
@@ -293,7 +296,7 @@ impl Shard {
 
     /// Leaves a stream's reading to a feed, if there can be one for it.
     fn feed(&mut self, number: u32) {
-        let Some(Stream { role, .. }) = self.streams.get_mut(number) else {
+        let Some(Stream { role, is_timed, .. }) = self.streams.get_mut(number) else {
             return;
         };
         let Role::Own(own) = role else {
@@ -327,7 +330,9 @@ impl Shard {
             let deadline = lean.deadline();
             let has_to_leave = lean.has_to_leave();
             *role = Role::Fed(at, place, lean);
-            if let Some(deadline) = deadline {
+            if let Some(deadline) = deadline
+                && !std::mem::replace(is_timed, true)
+            {
                 self.timers.push(Reverse((deadline, Who::Stream(number))));
             }
             if has_to_leave {
