@@ -99,7 +99,7 @@ async fn who_hangs_up_is_noticed_without_any_traffic() {
         })
         .await;
         for client in half {
-            assert!(!client.is_reset().await, "{round}");
+            assert!(!client.ends_by_reset().await, "{round}");
         }
     }
 }

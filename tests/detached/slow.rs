@@ -112,7 +112,7 @@ async fn who_takes_nothing_for_too_long_is_reset_and_who_trickles_is_kept() {
     }
     assert!(was_three >= stall.mul_f64(0.8), "{was_three:?}");
     assert_eq!(events.detached(), 2);
-    assert!(stalled.is_reset().await);
+    assert!(stalled.ends_by_reset().await);
     store.close();
     for told in [
         trickling.read_to_end().await,

@@ -112,7 +112,7 @@ impl Listening {
     }
 
     /// Whether it is reset, once it has read what the kernel still had.
-    pub(crate) async fn is_reset(mut self) -> bool {
+    pub(crate) async fn ends_by_reset(mut self) -> bool {
         let read = timeout(PATIENCE, self.socket.read_to_end(&mut self.raw)).await;
         match read.expect("the end in time") {
             Ok(_) => false,
