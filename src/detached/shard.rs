@@ -504,3 +504,66 @@ impl Drop for Shard {
         drop(self.inbox.die());
     }
 }
+
+#[cfg(all(test, not(tornadose_loom)))]
+mod tests {
+    use std::io::IoSlice;
+    use std::net;
+    use std::pin::Pin;
+    use std::task::Context;
+
+    use http_body::Body;
+
+    use super::*;
+    use crate::detached::offer::{Claim, Taker};
+    use crate::subscriber::Open;
+    use crate::{EventSource, QueueStore};
+
+    /// A stream that has left its server.
+    fn detached(events: &EventSource) -> Box<Open> {
+        let _taker = Taker::new();
+        let mut body = events.respond(&http::Request::new(())).into_body();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut poll = || Pin::new(&mut body).poll_frame(&mut cx);
+        let std::task::Poll::Ready(Some(Ok(first))) = poll() else {
+            panic!("it begins at once");
+        };
+        assert!(poll().is_pending());
+        let first = first.into_data().expect("data");
+        let size = format!("{:X}\r\n", first.len());
+        let slices = [&b"head"[..], size.as_bytes(), &first, b"\r\n"].map(IoSlice::new);
+        let claim = Claim::of(&slices).expect("it is offered");
+        claim.written();
+        assert!(poll().is_ready());
+        claim.take().expect("it is given")
+    }
+
+    /// A socket may take a batch up to the very end of a chunk. Then nothing is left that
+    /// waits for room, and nobody but the shard lets the stream go on.
+    #[test]
+    fn who_leaves_a_feed_at_the_end_of_a_chunk_goes_on() {
+        let events = EventSource::new(QueueStore::new()).without_keep_alive();
+        let poll = Poll::new().expect("a poll");
+        let waker = mio::Waker::new(poll.registry(), INBOX).expect("a waker");
+        let terms = Terms {
+            send_buffer: None,
+            stall: Duration::from_secs(60),
+        };
+        let mut shard = Shard::new(poll, Arc::new(Inbox::new(waker)), terms);
+        let listener = net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let _client = net::TcpStream::connect(address).expect("a listener");
+        let (socket, _) = listener.accept().expect("a client");
+        socket.set_nonblocking(true).expect("a socket");
+        let open = detached(&events);
+
+        shard.adopt(Adopted { socket, open });
+        let number = shard.ready.pop_front().expect("it goes on");
+        shard.drive(number);
+        let role = &shard.streams.get(number).expect("it is there").role;
+        assert!(matches!(role, Role::Fed(..)));
+        assert!(shard.ready.is_empty());
+        shard.unfeed_behind(number, Some(0));
+        assert_eq!(shard.ready, [number]);
+    }
+}
