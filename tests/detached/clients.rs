@@ -31,7 +31,7 @@ async fn what_a_client_says_behind_its_request_is_not_heard() {
     assert_eq!(events.detached(), 1);
     store.close();
     // Whatever it said: a proper end, and not a reset.
-    let told = client.to_the_end().await.without_farewell();
+    let told = client.read_to_end().await.without_farewell();
     assert_eq!(told.events(), ["heard"]);
 }
 
@@ -99,7 +99,7 @@ async fn who_hangs_up_is_noticed_without_any_traffic() {
         })
         .await;
         for client in half {
-            assert!(!client.is_reset().await, "{round}");
+            assert!(!client.ends_by_reset().await, "{round}");
         }
     }
 }
@@ -132,7 +132,7 @@ async fn who_leaves_while_its_socket_is_full_is_noticed() {
         let store = DataStore::with_initial("x".repeat(1_000_000)).expect("small enough");
         let events = EventSource::new(store.clone()).without_keep_alive();
         let server = events_by_axum(tight(), &events);
-        let client = Listening::open_tight(&server, None).await;
+        let client = Listening::open_tight(&server).await;
         eventually(SECOND, "it leaves", || events.detached() == 1).await;
         match reset {
             true => client.reset(),
@@ -166,7 +166,7 @@ async fn one_that_vanishes_in_a_crowd_disturbs_nobody() {
     .await;
     store.close();
     for client in staying {
-        let told = client.to_the_end().await.without_farewell();
+        let told = client.read_to_end().await.without_farewell();
         let judged = told.judge();
         assert_eq!(
             (judged.from, judged.received, judged.missed),

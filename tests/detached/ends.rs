@@ -55,7 +55,7 @@ async fn a_store_that_is_closed_or_dropped_ends_its_streams() {
             store.close();
         }
         for client in crowd {
-            let told = client.to_the_end().await.without_farewell();
+            let told = client.read_to_end().await.without_farewell();
             assert_eq!(told.events(), ["0", "1", "2", "3", "4"]);
         }
         assert_ended(&events).await;
@@ -71,11 +71,11 @@ async fn a_hub_that_is_closed_ends_its_streams() {
     let crowd = crowd(&server, &events, 20).await;
     for n in 0..5 {
         let event = Event::new(n.to_string()).topic("a".parse().expect("a topic"));
-        let _ = hub.submit(event).expect("small");
+        drop(hub.submit(event).expect("small"));
     }
     hub.close();
     for client in crowd {
-        let told = client.to_the_end().await.without_farewell();
+        let told = client.read_to_end().await.without_farewell();
         assert_eq!(told.events(), ["0", "1", "2", "3", "4"]);
     }
     assert_ended(&events).await;
@@ -98,7 +98,7 @@ async fn a_shutdown_sends_what_there_is_and_waits_for_all() {
         (0, 0, 0)
     );
     for client in crowd {
-        let told = client.to_the_end().await.without_farewell();
+        let told = client.read_to_end().await.without_farewell();
         assert_eq!(told.events(), ["first", "last"]);
     }
 }
@@ -109,7 +109,7 @@ async fn a_shutdown_does_not_end_before_the_last_stream() {
     let shutdown = Shutdown::new();
     let events = EventSource::new(store.clone()).shutdown(&shutdown);
     let server = events_by_axum(tight(), &events);
-    let blocked = Listening::open_tight(&server, None).await;
+    let blocked = Listening::open_tight(&server).await;
     eventually(SECOND, "it leaves", || events.detached() == 1).await;
     for _ in 0..100 {
         submit(&store, "x".repeat(10_000));
@@ -117,7 +117,7 @@ async fn a_shutdown_does_not_end_before_the_last_stream() {
     shutdown.begin();
     let soon = tokio::time::timeout(Duration::from_millis(100), shutdown.ended());
     assert!(soon.await.is_err(), "somebody has not got everything yet");
-    let told = blocked.to_the_end().await.without_farewell();
+    let told = blocked.read_to_end().await.without_farewell();
     assert_eq!(told.events().len(), 100);
     within(SECOND, "the end", shutdown.ended()).await;
 }
@@ -138,7 +138,7 @@ async fn a_paced_shutdown_keeps_its_turns() {
     let reading: tokio::task::JoinSet<_> = crowd
         .into_iter()
         .map(|client| async move {
-            let told = client.to_the_end().await.without_farewell();
+            let told = client.read_to_end().await.without_farewell();
             (begun.elapsed(), told)
         })
         .collect();
@@ -181,7 +181,7 @@ async fn an_age_and_an_expiry_end_streams_with_and_without_traffic() {
                 }
             }
             for client in clients {
-                client.to_the_end().await.without_farewell().judge();
+                client.read_to_end().await.without_farewell().judge();
                 let least = if aged {
                     lifetime.mul_f64(0.8)
                 } else {
@@ -215,7 +215,7 @@ async fn open_as(server: &Server, key: &str) -> tokio::net::TcpStream {
     socket
 }
 
-async fn to_the_end(mut socket: tokio::net::TcpStream) -> String {
+async fn read_to_end(mut socket: tokio::net::TcpStream) -> String {
     use tokio::io::AsyncReadExt;
     let mut text = String::new();
     let read = socket.read_to_string(&mut text);
@@ -245,7 +245,7 @@ async fn one_key_among_many_is_revoked() {
     .await;
     store.close();
     for (key, socket) in sockets {
-        let text = to_the_end(socket).await;
+        let text = read_to_end(socket).await;
         assert_eq!(text.contains("data: secret"), key != 1, "{key}: {text}");
         assert_eq!(text.matches("retry: ").count(), 1);
     }
@@ -264,8 +264,8 @@ async fn nothing_is_sent_to_who_is_revoked_in_the_midst_of_a_storm() {
         let mut others = Vec::new();
         for n in 0..40 {
             match n % 8 {
-                0 => revoked.push(tokio::spawn(to_the_end(open_as(&server, "mallory").await))),
-                _ => others.push(tokio::spawn(to_the_end(open_as(&server, "ann").await))),
+                0 => revoked.push(tokio::spawn(read_to_end(open_as(&server, "mallory").await))),
+                _ => others.push(tokio::spawn(read_to_end(open_as(&server, "ann").await))),
             }
         }
         eventually(5 * SECOND, "all leave", || events.detached() == 40).await;
@@ -301,13 +301,13 @@ async fn who_is_disconnected_for_being_slow_is_told_to_come_back() {
         .build();
     let events = EventSource::new(store.clone());
     let server = events_by_axum(tight(), &events);
-    let slow = Listening::open_tight(&server, None).await;
+    let slow = Listening::open_tight(&server).await;
     eventually(SECOND, "it leaves", || events.detached() == 1).await;
     for n in 0..200 {
         submit(&store, format!("{n} {}", "x".repeat(10_000)));
         tokio::time::sleep(Duration::from_micros(200)).await;
     }
-    let told = slow.to_the_end().await.without_farewell().judge();
+    let told = slow.read_to_end().await.without_farewell().judge();
     assert_eq!(told.missed, 0);
     assert!((1..200).contains(&told.received), "{told:?}");
     assert_ended(&events).await;

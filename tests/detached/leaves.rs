@@ -341,7 +341,7 @@ async fn streams_of_a_hub_leave_by_name_by_pattern_and_with_a_replay() {
     let mut back = Client::open_after(&server, ids[2]).await;
     assert_eq!(next_event(&mut back).await, "3");
     assert_eq!(next_event(&mut back).await, "4");
-    let _ = hub.submit(to("b/3", "5")).expect("small");
+    drop(hub.submit(to("b/3", "5")).expect("small"));
     assert_eq!(next_event(&mut back).await, "5");
     eventually(SECOND, "one left, one came", || events.detached() == 1).await;
 }
@@ -381,7 +381,7 @@ async fn what_is_conflated_or_has_an_interval_leaves_and_ends_with_the_last_valu
         let begun = std::time::Instant::now();
         for n in 1..=300 {
             submit(&store, n.to_string());
-            let _ = hub.submit(to("t", &n.to_string())).expect("small");
+            drop(hub.submit(to("t", &n.to_string())).expect("small"));
             if n % 100 == 0 {
                 tokio::time::sleep(2 * interval).await;
             }

@@ -38,7 +38,7 @@ async fn quiet_streams_get_comments_and_those_who_join_later_too() {
     let ended = Instant::now();
     store.close();
     for (begun, client) in clients {
-        let told = client.to_the_end().await.without_farewell();
+        let told = client.read_to_end().await.without_farewell();
         let most = most(ended - begun);
         assert!(
             (4..=most).contains(&told.comments),
@@ -68,7 +68,7 @@ async fn streams_that_are_not_quiet_get_none() {
     }
     store.close();
     for client in clients {
-        let told = client.to_the_end().await.without_farewell();
+        let told = client.read_to_end().await.without_farewell();
         // The first one, unless this machine slept.
         assert!(
             told.comments == 1 || longest >= INTERVAL,
@@ -113,7 +113,7 @@ async fn a_store_with_two_handlers_keeps_their_intervals_apart() {
     told.until(":\n\n\r\n3\r\n:\n\n\r\n3\r\n:\n\n").await;
     submit(&store, "x");
     store.close();
-    let silent = silent.to_the_end().await.without_farewell();
+    let silent = silent.read_to_end().await.without_farewell();
     assert_eq!((silent.comments, silent.events()), (1, vec!["x"]));
-    assert_eq!(told.to_the_end().await.without_farewell().events(), ["x"]);
+    assert_eq!(told.read_to_end().await.without_farewell().events(), ["x"]);
 }

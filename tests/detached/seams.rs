@@ -59,7 +59,7 @@ async fn clients_of_a_busy_log_see_no_seam() {
             format!("{epoch}-{offset}").parse().expect("an id")
         });
         let client = Listening::open(&server, after).await;
-        clients.spawn(async move { (after, client.to_the_end().await.without_farewell()) });
+        clients.spawn(async move { (after, client.read_to_end().await.without_farewell()) });
     }
     eventually(20 * SECOND, "all leave", || events.detached() == CLIENTS).await;
     stop();
@@ -103,13 +103,13 @@ async fn clients_of_a_busy_hub_see_no_seam_in_any_topic() {
             _ => format!("t/{topic}"),
         };
         let submitted = publishing.submit(event.topic(name.parse().expect("a topic")));
-        let _ = submitted.expect("small");
+        drop(submitted.expect("small"));
     });
     let mut clients = JoinSet::new();
     for n in 0..CLIENTS / 2 {
         let after = (n % 2 == 1).then(|| hub.latest()).flatten();
         let client = Listening::open(&server, after).await;
-        clients.spawn(async move { client.to_the_end().await.without_farewell() });
+        clients.spawn(async move { client.read_to_end().await.without_farewell() });
     }
     eventually(20 * SECOND, "all leave", || {
         events.detached() == CLIENTS / 2
@@ -118,7 +118,7 @@ async fn clients_of_a_busy_hub_see_no_seam_in_any_topic() {
     stop();
     for topic in ["t/0", "t/1", "t/2/x"] {
         let last = Event::new("last").topic(topic.parse().expect("a topic"));
-        let _ = hub.submit(last).expect("small");
+        drop(hub.submit(last).expect("small"));
     }
     hub.close();
     let counts = *counts.lock().expect("no panic");
@@ -158,7 +158,7 @@ async fn bursts_are_received_or_told_as_missed() {
         let mut clients = JoinSet::new();
         for _ in 0..300 {
             let client = Listening::open(&server, None).await;
-            clients.spawn(async move { client.to_the_end().await.without_farewell() });
+            clients.spawn(async move { client.read_to_end().await.without_farewell() });
         }
         eventually(20 * SECOND, "all leave", || events.detached() == 300).await;
         let threads: Vec<_> = (0..THREADS)

@@ -55,7 +55,7 @@ fn threads_come_with_streams_and_end_with_the_last_of_all() {
         eventually(SECOND, "one is left", || events.detached() == 1).await;
         eventually(SECOND, "a thread ends", || threads().len() == 1).await;
         store.close();
-        let told = last.to_the_end().await.without_farewell();
+        let told = last.read_to_end().await.without_farewell();
         assert_eq!(told.events(), ["x", "y"]);
         eventually(SECOND, "the other ends", || threads().is_empty()).await;
     });
