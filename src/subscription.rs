@@ -296,7 +296,7 @@ impl Subscription {
     /// `false` where that is not known at once.
     pub(crate) fn is_quiet(&self) -> bool {
         match &self.source {
-            Source::Log { log, cursor, .. } => log.is_quiet(cursor),
+            Source::Log { log, cursor, .. } => log.is_parked(cursor),
             Source::Topics { .. } | Source::Stream(_) => false,
         }
     }

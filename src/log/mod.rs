@@ -48,7 +48,6 @@ use tokio::time::Instant;
 pub use self::retention::{Overflow, Retention};
 #[cfg(feature = "detached")]
 pub(crate) use self::signal::Gauge;
-use self::signal::Tail;
 pub(crate) use self::signal::{Latch, Notice, Turns};
 #[cfg(feature = "detached")]
 pub(crate) use self::slab::Slab;
@@ -81,7 +80,6 @@ const PAGE: usize = 16 << 10;
 #[derive(Debug)]
 pub(crate) struct Log {
     ring: RwLock<Ring>,
-    tail: Tail,
     /// The bytes that were joined last. A crowd that has read equally far wants
     /// the same ones, so they are joined once for all of it.
     run: Mutex<Option<Run>>,
@@ -120,9 +118,6 @@ pub(crate) struct Cursor {
     next: u64,
     /// It wants the newest event alone.
     conflates: bool,
-    /// It has found nothing, and whom it told to be woken has not been woken for all it
-    /// knows.
-    is_parked: bool,
     ticket: Ticket,
     seated: Seated,
 }
@@ -190,10 +185,8 @@ impl Log {
             Lag::Overflow(Overflow::Wait { stall }) => Some(stall),
             Lag::Overflow(Overflow::DropOldest | Overflow::Disconnect) | Lag::Conflate => None,
         };
-        let ring = Ring::new(config.retention, wait);
         Self {
-            tail: Tail::new(ring.next()),
-            ring: RwLock::new(ring),
+            ring: RwLock::new(Ring::new(config.retention, wait)),
             run: Mutex::new(None),
             #[cfg(feature = "websocket")]
             frames: frames::Cache::default(),
@@ -237,7 +230,6 @@ impl Log {
             }
         }
         let (position, evicted) = ring.append(encoded, now);
-        self.tail.set(ring.next());
         let room = ring.counts_readers() && !ring.is_over();
         drop(ring);
         self.waiters.wake_parked();
@@ -262,10 +254,7 @@ impl Log {
     }
 
     pub(crate) fn close(&self) {
-        let mut ring = self.ring.write();
-        let is_new = ring.close();
-        self.tail.close();
-        drop(ring);
+        let is_new = self.ring.write().close();
         self.waiters.wake_parked();
         self.room.wake_parked();
         if is_new {
@@ -316,7 +305,6 @@ impl Log {
         let cursor = Cursor {
             next,
             conflates: subscribe.conflate,
-            is_parked: false,
             ticket: Ticket::default(),
             seated,
         };
@@ -379,9 +367,10 @@ impl Log {
         self.ring.read().next()
     }
 
-    /// Whether a reader that was parked would be again, with the same waker. Takes no lock.
-    pub(crate) fn is_quiet(&self, cursor: &Cursor) -> bool {
-        cursor.is_parked && self.tail.is_at(cursor.next)
+    /// Whether a reader whose last poll was pending is still parked with the waker of that
+    /// poll. Takes no lock.
+    pub(crate) fn is_parked(&self, cursor: &Cursor) -> bool {
+        self.waiters.is_parked(&cursor.ticket)
     }
 
     /// Whether who reads too slowly loses events.
@@ -446,7 +435,6 @@ impl Log {
         take: impl FnOnce(&Ring, u64) -> Option<(T, u64)>,
     ) -> (Poll<Found<T>>, Option<Waker>) {
         let window = ring.window(now);
-        cursor.is_parked = false;
         if cursor.conflates {
             // Also where it is older than the oldest: then there is none.
             let newest = cursor.next.max(window.next - 1).max(window.oldest);
@@ -476,7 +464,6 @@ impl Log {
             return (Poll::Ready(Found::End(End::Closed)), None);
         }
         // Woken by `append` and `close`.
-        cursor.is_parked = true;
         let replaced = self.waiters.park(&mut cursor.ticket, waker);
         (Poll::Pending, replaced)
     }

@@ -41,7 +41,6 @@ impl Log {
         Cursor {
             next,
             conflates: false,
-            is_parked: false,
             ticket: Ticket::default(),
             seated,
         }

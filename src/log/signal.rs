@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use super::sync::{AtomicBool, AtomicUsize, Ordering, fence};
 use super::waiters::{Ticket, Waiters};
 
 /// Something that happens once and is told to everyone who waits for it.
@@ -24,6 +24,8 @@ impl Latch {
     pub(crate) fn set(&self) {
         // Release: who sees the latch set sees what was done before it was set.
         self.set.store(true, Ordering::Release);
+        // See `poll_set`.
+        fence(Ordering::SeqCst);
         self.waiters.wake_all();
     }
 
@@ -62,12 +64,15 @@ impl Notice {
     ///
     /// Parks first and looks then: `set` stores before it takes the waiters' lock,
     /// so either it finds us parked, or our lock comes after its own and our load
-    /// sees the store.
+    /// sees the store. Who is parked already takes no lock: then it is the fences, of which
+    /// one comes first. Either our load sees the store, or `set` sees that the task which it
+    /// wakes is running, and has it polled again.
     pub(crate) fn poll_set(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_set() {
             return Poll::Ready(());
         }
         let parked = self.parked.as_ref();
+        fence(Ordering::SeqCst);
         if !parked.is_some_and(|parked| parked.will_wake(cx.waker())) {
             drop(self.latch.waiters.park(&mut self.ticket, cx.waker()));
             self.parked = Some(cx.waker().clone());
@@ -108,34 +113,6 @@ impl Gauge {
 
     pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Where a log ends, for who is parked at its end and asks whether it still does.
-///
-/// Written under the log's lock, before anybody is woken. Release and acquire: who was
-/// woken sees what it was woken for. Who asks for another reason may see an older end, and
-/// is still parked then, so it will be woken.
-#[derive(Debug)]
-pub(crate) struct Tail(AtomicU64);
-
-impl Tail {
-    /// Of an empty log.
-    pub(crate) fn new(next: u64) -> Self {
-        Self(AtomicU64::new(next))
-    }
-
-    pub(crate) fn set(&self, next: u64) {
-        self.0.store(next, Ordering::Release);
-    }
-
-    /// Nobody who is parked is at the end any more: there will be nothing else.
-    pub(crate) fn close(&self) {
-        self.set(u64::MAX);
-    }
-
-    pub(crate) fn is_at(&self, next: u64) -> bool {
-        self.0.load(Ordering::Acquire) == next
     }
 }
 

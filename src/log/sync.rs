@@ -11,7 +11,7 @@ use loom::sync as imp;
 use std::sync as imp;
 
 pub(crate) use imp::MutexGuard;
-pub(crate) use imp::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use imp::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use imp::{RwLockReadGuard, RwLockWriteGuard};
 use std::sync::PoisonError;
 #[cfg(feature = "websocket")]

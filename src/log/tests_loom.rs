@@ -3,7 +3,9 @@
 //! `RUSTFLAGS="--cfg tornadose_loom" cargo test --release --lib loom`
 
 use std::future::poll_fn;
+use std::mem;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use loom::future::block_on;
@@ -76,6 +78,46 @@ fn loom_what_is_submitted_is_received_or_missed() {
         publisher.join().expect("no panic");
         assert_eq!(received.len() as u64 + missed, 2);
         assert_eq!(received.last().map(String::as_str), Some("2"));
+    });
+}
+
+/// Who is polled for no reason does not park again while it is parked, and is woken all the
+/// same; also where a wake-up comes late, for an event that has been read by then.
+#[test]
+fn loom_who_asks_again_while_it_is_quiet_is_woken() {
+    model(|| {
+        let log = log(8, Lag::Overflow(Overflow::DropOldest));
+        let (mut cursor, _) = log.subscribe(&Start::Live.into());
+        let publisher = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || {
+                submit(&log, "1");
+                log.close();
+            })
+        };
+        let mut received = 0;
+        loop {
+            let (mut asks_again, mut was_pending) = (true, false);
+            let found = block_on(poll_fn(|cx| {
+                if was_pending && log.is_parked(&cursor) {
+                    return Poll::Pending;
+                }
+                let found = log.poll_event(cx, &mut cursor);
+                was_pending = found.is_pending();
+                if was_pending && mem::take(&mut asks_again) {
+                    cx.waker().wake_by_ref();
+                }
+                found
+            }));
+            match found {
+                Found::Events(_) => received += 1,
+                Found::Gap(_) => panic!("nothing is lost"),
+                Found::End(_) => break,
+            }
+        }
+        log.unsubscribe(&mut cursor);
+        publisher.join().expect("no panic");
+        assert_eq!(received, 1);
     });
 }
 

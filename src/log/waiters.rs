@@ -17,7 +17,7 @@
 use std::mem;
 use std::task::Waker;
 
-use super::sync::{AtomicUsize, Mutex, Ordering};
+use super::sync::{AtomicUsize, Mutex, Ordering, fence};
 
 /// Chosen arbitrarily: enough that two cores seldom meet, few enough that a
 /// submit with nobody waiting costs little.
@@ -29,6 +29,9 @@ const NOWHERE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Waiters<const N: usize = SHARDS> {
     shards: [Mutex<Shard>; N],
+    /// How often each shard has been woken, from 1 on. Written under the shard's lock,
+    /// before those are woken who were in it.
+    rounds: [AtomicUsize; N],
     /// A bit for each shard in which somebody is parked. Written under the shard's
     /// lock. Relaxed: who relies on it has another lock to order it by.
     parked: AtomicUsize,
@@ -38,7 +41,12 @@ pub(crate) struct Waiters<const N: usize = SHARDS> {
 
 /// A place among the waiters, or none yet.
 #[derive(Debug, Default)]
-pub(crate) struct Ticket(Option<(u32, u32)>);
+pub(crate) struct Ticket {
+    /// The shard, and the place in it.
+    place: Option<(u32, u32)>,
+    /// The shard's round in which it was parked last.
+    round: usize,
+}
 
 /// Guarded by its mutex as a whole.
 #[derive(Debug, Default)]
@@ -56,6 +64,7 @@ impl<const N: usize> Waiters<N> {
     pub(crate) fn new() -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::new(Shard::default())),
+            rounds: std::array::from_fn(|_| AtomicUsize::new(1)),
             parked: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
         }
@@ -65,7 +74,7 @@ impl<const N: usize> Waiters<N> {
     /// Returns the waker that it replaces.
     #[must_use = "drop the replaced waker with no lock held"]
     pub(crate) fn park(&self, ticket: &mut Ticket, waker: &Waker) -> Option<Waker> {
-        let (shard, place) = match ticket.0 {
+        let (shard, place) = match ticket.place {
             Some((shard, place)) => (shard, Some(place)),
             None => ((self.turn.fetch_add(1, Ordering::Relaxed) % N) as u32, None),
         };
@@ -74,20 +83,38 @@ impl<const N: usize> Waiters<N> {
             Some(place) => place,
             None => {
                 let place = guard.take_place();
-                ticket.0 = Some((shard, place));
+                ticket.place = Some((shard, place));
                 place
             }
         };
         if guard.parked.is_empty() {
             self.parked.fetch_or(1 << shard, Ordering::Relaxed);
         }
+        if let Some(round) = self.rounds.get(shard as usize) {
+            ticket.round = round.load(Ordering::Relaxed);
+        }
         guard.park(place, waker)
+    }
+
+    /// Whether nobody has been woken since the ticket was parked, so that its waker is
+    /// still to be woken. Takes no lock.
+    ///
+    /// A wake-up of a task that is about to run anyway does nothing, and orders nothing. So
+    /// there is a fence here, behind the beginning of the poll, and one in
+    /// [`wake`](Self::wake), before the wakers: either we see that a round has ended, or
+    /// whoever ends it sees that the task is running already, and has it polled again.
+    pub(crate) fn is_parked(&self, ticket: &Ticket) -> bool {
+        let round = ticket
+            .place
+            .and_then(|(shard, _)| self.rounds.get(shard as usize));
+        fence(Ordering::SeqCst);
+        round.is_some_and(|round| round.load(Ordering::Relaxed) == ticket.round)
     }
 
     /// Gives the ticket back. Returns the waker that was parked with it.
     #[must_use = "drop the waker with no lock held"]
     pub(crate) fn leave(&self, ticket: &mut Ticket) -> Option<Waker> {
-        let (shard, place) = ticket.0.take()?;
+        let (shard, place) = ticket.place.take()?;
         let mut guard = self.shards.get(shard as usize)?.lock();
         let waker = guard.unpark(place);
         guard.free.push(place);
@@ -118,8 +145,12 @@ impl<const N: usize> Waiters<N> {
                 return;
             }
             self.parked.fetch_and(!(1 << index), Ordering::Relaxed);
+            if let Some(round) = self.rounds.get(index) {
+                round.fetch_add(1, Ordering::Relaxed);
+            }
             guard.take_parked()
         };
+        fence(Ordering::SeqCst);
         for (_, waker) in woken.drain(..) {
             waker.wake();
         }
@@ -265,6 +296,6 @@ mod tests {
         let waker = Waker::from(Arc::clone(&leaves));
         drop(waiters.park(&mut leaves.1.lock().expect("not poisoned"), &waker));
         waiters.wake_all();
-        assert!(leaves.1.lock().expect("not poisoned").0.is_none());
+        assert!(leaves.1.lock().expect("not poisoned").place.is_none());
     }
 }
