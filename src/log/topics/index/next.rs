@@ -1,0 +1,136 @@
+//! What a reader wants, and what comes next for it.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use tokio::time::Instant;
+
+use super::group::{From, GroupId};
+use super::{Index, TopicId};
+
+/// One thing that a reader wants.
+#[derive(Debug)]
+pub(in crate::log::topics) enum Want {
+    Topic {
+        id: TopicId,
+        /// The offset of the first event that it is to have.
+        from: u64,
+        /// How many events of the topic stand before what it gets next, if that is known.
+        seen: Option<u64>,
+    },
+    Group {
+        id: GroupId,
+        /// For topics in which it is to have older events than those after its offset,
+        /// or fewer; by topic.
+        from: Vec<(TopicId, u64)>,
+        /// For all others.
+        else_from: u64,
+        /// The highest mark of the topics that were forgotten before it came.
+        lost: u64,
+        ahead: Option<Ahead>,
+    },
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::log::topics) enum Next {
+    Event(TopicId),
+    /// Everything of the topic up to here is gone. `disconnects` is what becomes of who
+    /// is too slow.
+    Lost {
+        topic: Option<TopicId>,
+        disconnects: bool,
+    },
+}
+
+/// Of topics that are gone, too.
+const LOST: Next = Next::Lost {
+    topic: None,
+    disconnects: false,
+};
+
+/// What comes next in each topic of a pattern, for who is far behind: at or before
+/// `until`, at this offset or a later one.
+#[derive(Debug)]
+pub(in crate::log::topics) struct Ahead {
+    pub(super) nexts: BinaryHeap<Reverse<(u64, TopicId)>>,
+    pub(super) until: u64,
+}
+
+/// How a reader looks at topics: from where on, at the newest event of each alone, and
+/// when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View {
+    pub(super) told: u64,
+    pub(super) newest: bool,
+    pub(super) now: Option<Instant>,
+}
+
+impl View {
+    pub(super) fn from(self, told: u64) -> Self {
+        Self { told, ..self }
+    }
+}
+
+impl Index {
+    /// What comes next behind `told`, and its offset; of each topic its newest event alone
+    /// if `newest`.
+    pub(in crate::log::topics) fn next_of(
+        &self,
+        wants: &mut [Want],
+        told: u64,
+        newest: bool,
+        now: Option<Instant>,
+    ) -> Option<(u64, Next)> {
+        let view = View { told, newest, now };
+        let nexts = wants.iter_mut().filter_map(|want| match want {
+            Want::Topic { id, from, .. } => self.next_in(*id, view, *from),
+            Want::Group {
+                id,
+                from,
+                else_from,
+                lost,
+                ahead,
+            } => {
+                let from = From {
+                    special: from,
+                    others: *else_from,
+                };
+                let next = self.next_in_group(*id, view, from, ahead);
+                if newest {
+                    return next;
+                }
+                let lost = (*lost > told).then_some((*lost, LOST));
+                let gone = self.lost_in_group(*id, told, from);
+                let nexts = [next, gone, lost].into_iter().flatten();
+                nexts.min_by_key(|(offset, _)| *offset)
+            }
+        });
+        nexts.min_by_key(|(offset, _)| *offset)
+    }
+
+    pub(super) fn next_in(&self, id: TopicId, view: View, from: u64) -> Option<(u64, Next)> {
+        let View { told, newest, now } = view;
+        let state = self.state(id)?;
+        let expired = state.expired(now);
+        if newest {
+            let slot = state.slots.back().filter(|_| expired < state.slots.len())?;
+            let is_next = slot.offset() > told && slot.offset() >= from;
+            return is_next.then_some((slot.offset(), Next::Event(id)));
+        }
+        if !state.policy.conflates {
+            let mark = match expired.checked_sub(1).and_then(|at| state.slots.get(at)) {
+                Some(slot) => slot.offset(),
+                None => state.evicted,
+            };
+            if mark > told && mark >= from {
+                let disconnects = state.policy.disconnects;
+                let topic = Some(id);
+                return Some((mark, Next::Lost { topic, disconnects }));
+            }
+        }
+        let after = told.max(from.saturating_sub(1));
+        let slot = state.slots.get(state.behind(after).max(expired))?;
+        Some((slot.offset(), Next::Event(id)))
+    }
+}
