@@ -15,6 +15,7 @@
 //! ([`Forgotten`]).
 
 mod group;
+mod hold;
 mod next;
 
 use std::collections::{HashMap, VecDeque};
@@ -28,6 +29,7 @@ pub(super) use self::next::{Next, Want};
 use self::group::{Group, Lost, RECENT};
 use super::crowd::Crowd;
 use super::forgotten::Forgotten;
+use super::hold::Hold;
 use super::policy::Policies;
 use super::presence;
 use super::slab::Slab;
@@ -57,6 +59,8 @@ pub(super) struct Index {
     hand: usize,
     /// How many topics have been made.
     born: u32,
+    /// How many wants there have been.
+    comers: u64,
 }
 
 /// Never that of another topic, although the place is given again.
@@ -88,6 +92,7 @@ impl Index {
             forgotten: Forgotten::new(),
             hand: 0,
             born: 0,
+            comers: 0,
         }
     }
 
@@ -95,7 +100,9 @@ impl Index {
         self.closed = true;
         let topics = self.topics.iter().filter_map(|state| state.crowd.clone());
         let groups = self.groups.iter().map(|group| Arc::clone(&group.crowd));
-        topics.chain(groups).collect()
+        let waiting = self.topics.iter().filter_map(|state| state.hold.as_ref());
+        let rooms = waiting.map(|hold| Arc::clone(hold.room()));
+        topics.chain(groups).chain(rooms).collect()
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -140,14 +147,14 @@ impl Index {
         event: Encoded,
         now: Instant,
         after: &mut After,
-    ) -> Position {
+    ) -> (Position, TopicId) {
         let id = self.enter(name);
         let position = Position::new(self.epoch, self.next);
         let offset = self.next;
         self.next += 1;
         let weight = ring::weight(&event);
         let Some(state) = self.topics.get_mut(id.at) else {
-            return position;
+            return (position, id);
         };
         if state.policy.conflates {
             // First, so that one slot is all that a topic of one event ever needs.
@@ -159,9 +166,8 @@ impl Index {
         }
         let at = state.slots.back().map_or(now, |newest| newest.at.max(now));
         let entry = Entry::stamped(position, event).about(name.clone());
-        state.slots.push_back(Slot { entry, weight, at });
-        state.bytes += weight;
-        state.evict(now, after);
+        state.push(Slot { entry, weight, at });
+        state.evict(now, self.comers, after);
         if let Some(crowd) = &state.crowd {
             after.woken.push(Arc::clone(crowd));
         }
@@ -176,7 +182,7 @@ impl Index {
                 after.woken.push(Arc::clone(&group.crowd));
             }
         }
-        position
+        (position, id)
     }
 
     /// Looks at so many topics for events that are too old, so that what nobody submits
@@ -190,7 +196,7 @@ impl Index {
             let at = self.hand as u32;
             if let Some(state) = self.topics.get_mut(at) {
                 if state.policy.retention.age.is_some() {
-                    state.evict(now, after);
+                    state.evict(now, self.comers, after);
                 }
                 let born = state.born;
                 self.forget_if_idle(TopicId { at, born });
@@ -210,6 +216,10 @@ impl Index {
         let Some(state) = self.topics.get_mut(id.at) else {
             return (id, Crowd::new());
         };
+        if state.hold.is_some() {
+            // Who comes is not to have what nobody wants any more.
+            state.evict(now, self.comers, after);
+        }
         state.readers += 1;
         let readers = state.readers;
         let crowd = Arc::clone(state.crowd.get_or_insert_with(Crowd::new));
@@ -286,7 +296,9 @@ impl Index {
     /// How many events of a topic nobody can have any more.
     pub(super) fn gone(&self, id: TopicId, now: Option<Instant>) -> Option<u64> {
         let state = self.state(id)?;
-        Some(state.gone + state.expired(now) as u64)
+        // What a topic holds back for its readers is not too old for them.
+        let expired = state.expired(now.filter(|_| state.hold.is_none()));
+        Some(state.gone + expired as u64)
     }
 
     /// The event of this offset in this topic.
@@ -321,7 +333,7 @@ impl Index {
         let groups = groups.filter(|(pattern, _)| pattern.matches(name));
         self.born = self.born.wrapping_add(1);
         let born = self.born;
-        let state = State {
+        let mut state = State {
             name: name.clone(),
             born,
             policy: self.policies.of(name),
@@ -331,9 +343,12 @@ impl Index {
             gone: 0,
             crowd: None,
             readers: 0,
+            hold: None,
             groups: groups.map(|(_, id)| *id).collect(),
         };
         let groups = state.groups.clone();
+        let waits = state.policy.stall();
+        state.hold = waits.map(|stall| Hold::new(stall, self.holders_in(&groups)));
         let id = TopicId {
             at: self.topics.insert(state),
             born,
@@ -341,6 +356,7 @@ impl Index {
         for group in groups {
             if let Some(group) = self.groups.get_mut(group.0) {
                 group.topics.push(id);
+                group.waits |= waits.is_some();
             }
         }
         self.names.insert(name.clone(), id);
@@ -375,7 +391,7 @@ impl Index {
                 group.gone = 0;
             }
             if mark > 0 {
-                let disconnects = state.policy.disconnects;
+                let disconnects = state.policy.disconnects();
                 group.lose(Lost {
                     offset: mark,
                     topic: id,

@@ -18,18 +18,26 @@
 //!
 //! A reader parks with each crowd that it is of. It is woken by the topics that it reads
 //! and by no others.
+//!
+//! Who reads a topic that waits for its readers takes `index` for writing, because it is
+//! counted where it stands. Submitters that wait park while they hold `index`, with a
+//! crowd of their own; who makes room wakes them after it has let go of it.
 
 mod control;
 mod crowd;
 mod forgotten;
 #[cfg(feature = "websocket")]
 mod frames;
+mod hold;
 mod index;
 mod policy;
 mod presence;
+mod reader;
+mod room;
 mod slab;
 mod state;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -39,15 +47,17 @@ use tokio::time::Instant;
 pub use self::control::Control;
 pub(crate) use self::policy::Policies;
 pub use self::policy::Policy;
+pub(crate) use self::reader::Reader;
+pub(crate) use self::room::{Room, Taken};
 
 use self::control::Change;
 use self::crowd::Crowd;
-use self::index::{After, Index, Next, TopicId, Want};
+use self::index::{After, Index, TopicId, Want};
+use self::reader::Place;
 use super::signal::Gauge;
 use super::start::{LastEventId, Start};
 use super::sync::RwLock;
-use super::waiters::Ticket;
-use super::{End, Found, PAGE, ring};
+use super::{Found, PAGE, ring};
 use crate::entry::Entry;
 use crate::error::{SubmitAllError, SubmitError};
 use crate::event::Event;
@@ -67,50 +77,18 @@ pub(crate) struct TopicLog {
     least_bytes: usize,
     /// Whether a reader has to know the time.
     have_age: bool,
-}
-
-/// Where a subscription is, and what it is to. Only the log it came from may move it.
-#[derive(Debug)]
-pub(crate) struct Reader {
-    /// The offset up to which it has everything, or was told that it has not.
-    told: u64,
-    /// The newest offset when it came.
-    joined: u64,
-    /// The offset that the client knows, by an event, a gap or a bookmark.
-    known: u64,
-    /// It has not yet come to the end of what there was when it came.
-    is_replaying: bool,
-    /// It wants the newest event of each topic alone.
-    conflates: bool,
-    /// What presence says of it.
-    name: Option<Arc<str>>,
-    wants: Vec<Want>,
-    /// Its place in the crowd of each of these.
-    places: Vec<Place>,
-    /// Current values of topics that were added, whose place in the order is past.
-    added: Vec<Entry>,
-}
-
-#[derive(Debug)]
-struct Place {
-    crowd: Arc<Crowd>,
-    ticket: Ticket,
+    /// Whether there are topics that wait for their readers.
+    wait: bool,
 }
 
 /// How many topics each submit looks at for what is too old.
 const SWEPT: usize = 2;
 
-impl Reader {
-    /// Whether everything before `offset` has been read, or told as a gap.
-    pub(crate) fn has_reached(&self, offset: u64) -> bool {
-        self.told + 1 >= offset
-    }
-}
-
 impl TopicLog {
     pub(crate) fn new(policies: Policies, max_event_bytes: usize) -> Self {
         Self {
             have_age: policies.have_age(),
+            wait: policies.wait(),
             least_bytes: policies.least_bytes(),
             index: RwLock::new(Index::new(policies.clone())),
             policies,
@@ -120,7 +98,7 @@ impl TopicLog {
     }
 
     /// Appends an event and wakes who reads its topic. Never blocks on a reader.
-    pub(crate) fn append(&self, event: Event) -> Result<Position, SubmitError> {
+    pub(crate) fn append(&self, event: Event) -> Result<Taken, SubmitError> {
         let (topic, encoded) = match self.admit(&event) {
             Ok(admitted) => admitted,
             Err(refuse) => return Err(refuse(event)),
@@ -131,16 +109,23 @@ impl TopicLog {
         if index.is_closed() {
             return Err(SubmitError::Closed(event));
         }
-        let position = index.append(&topic, encoded, now, &mut after);
+        let one = (1, ring::weight(&encoded));
+        if self.wait && index.is_full_for(&topic, one, now, &mut after) {
+            drop(index);
+            wake(&after.woken);
+            return Err(SubmitError::Full(event));
+        }
+        let (position, id) = index.append(&topic, encoded, now, &mut after);
         index.sweep(SWEPT, now, &mut after);
+        let full = index.no_room(id).map(|crowd| (id, Arc::clone(crowd)));
         drop(index);
         wake(&after.woken);
-        Ok(position)
+        Ok(Taken { position, full })
     }
 
     /// Appends events one right behind the other, so that nobody sees one of them before
     /// all are there; or none of them.
-    pub(crate) fn append_all(&self, events: Vec<Event>) -> Result<Vec<Position>, SubmitAllError> {
+    pub(crate) fn append_all(&self, events: Vec<Event>) -> Result<Vec<Taken>, SubmitAllError> {
         let mut admitted = Vec::with_capacity(events.len());
         for (at, event) in events.iter().enumerate() {
             match self.admit(event) {
@@ -155,14 +140,26 @@ impl TopicLog {
             drop(index);
             return Err(SubmitAllError::new(events, 0, SubmitError::Closed));
         }
-        let positions = admitted
+        if self.wait
+            && let Some(at) = first_too_many(&mut index, &admitted, now, &mut after)
+        {
+            drop(index);
+            wake(&after.woken);
+            return Err(SubmitAllError::new(events, at, SubmitError::Full));
+        }
+        let appended: Vec<_> = admitted
             .into_iter()
             .map(|(topic, encoded)| index.append(&topic, encoded, now, &mut after))
             .collect();
         index.sweep(SWEPT, now, &mut after);
+        let taken = appended.into_iter().map(|(position, id)| {
+            let full = index.no_room(id).map(|crowd| (id, Arc::clone(crowd)));
+            Taken { position, full }
+        });
+        let taken = taken.collect();
         drop(index);
         wake(&after.woken);
-        Ok(positions)
+        Ok(taken)
     }
 
     /// Encodes an event, outside every lock, if it has a topic and is not too large.
@@ -249,6 +246,14 @@ impl TopicLog {
         };
         let (mut wants, mut places) = (Vec::new(), Vec::new());
         let mut after = After::default();
+        let is_counted = self.wait && !subscribe.conflate;
+        let since = index.come();
+        // At once: the presence of the next one may be an event of this one.
+        let held = |index: &mut Index, wants: &[Want]| {
+            if is_counted && let Some(want) = wants.last() {
+                index.hold(want, begin.told());
+            }
+        };
         // The least offset that is wanted.
         let mut first = newest + 1;
         for topic in &subscribe.topics.topics {
@@ -261,11 +266,17 @@ impl TopicLog {
                 Begin::By(_) => from - 1,
             };
             let seen = index.number(id, begins);
-            wants.push(Want::Topic { id, from, seen });
+            wants.push(Want::Topic {
+                id,
+                from,
+                seen,
+                since,
+            });
             places.push(Place::of(crowd));
+            held(&mut index, &wants);
         }
         for pattern in &subscribe.topics.patterns {
-            let (id, crowd) = index.read_pattern(pattern);
+            let (id, crowd) = index.read_pattern(pattern, now_or(now), &mut after);
             wants.push(match begin {
                 Begin::After(_) => Want::Group {
                     id,
@@ -273,6 +284,7 @@ impl TopicLog {
                     else_from: 0,
                     lost: index.forgotten(pattern),
                     ahead: None,
+                    since,
                 },
                 Begin::By(_) => {
                     let topics = index.topics_of(id).iter();
@@ -287,10 +299,12 @@ impl TopicLog {
                         else_from: newest + 1,
                         lost: 0,
                         ahead: None,
+                        since,
                     }
                 }
             });
             places.push(Place::of(crowd));
+            held(&mut index, &wants);
         }
         let told = match begin {
             Begin::After(told) => told,
@@ -300,6 +314,7 @@ impl TopicLog {
             .next_of(&mut wants, told, subscribe.conflate, now)
             .is_none();
         let gap = reason.map(|(reason, from)| Gap::new(reason, None, from, index.position(told)));
+        let holds = is_counted && index.hold_for(wants.iter());
         drop(index);
         wake(&after.woken);
         self.subscriptions.add();
@@ -310,6 +325,9 @@ impl TopicLog {
             known: told,
             is_replaying: !is_at_end,
             conflates: subscribe.conflate,
+            is_counted,
+            holds,
+            passed: Vec::new(),
             name: subscribe.name.clone(),
             wants,
             places,
@@ -322,6 +340,7 @@ impl TopicLog {
         for place in &mut reader.places {
             drop(place.crowd.waiters.leave(&mut place.ticket));
         }
+        self.let_go(reader);
         let (now, mut after) = (Instant::now(), After::default());
         let mut index = self.index.write();
         for want in reader.wants.drain(..) {
@@ -330,6 +349,21 @@ impl TopicLog {
         drop(index);
         wake(&after.woken);
         self.subscriptions.sub();
+    }
+
+    /// Holds nothing back for a reader any more: it has ended.
+    pub(crate) fn let_go(&self, reader: &mut Reader) {
+        if !std::mem::take(&mut reader.is_counted) {
+            return;
+        }
+        reader.holds = false;
+        let (now, mut after) = (Instant::now(), After::default());
+        let mut index = self.index.write();
+        for want in &reader.wants {
+            index.release(want, reader.told, now, &mut after);
+        }
+        drop(index);
+        wake(&after.woken);
     }
 
     /// Changes what a subscription is to.
@@ -357,8 +391,14 @@ impl TopicLog {
             // What it holds of later events than the reader has been told is still to come.
             let from = if index.conflates(id) { 0 } else { next };
             let seen = index.number(id, next - 1);
-            reader.wants.push(Want::Topic { id, from, seen });
-            reader.places.push(Place::of(crowd));
+            let since = index.come();
+            let want = Want::Topic {
+                id,
+                from,
+                seen,
+                since,
+            };
+            reader.want(&mut index, want, crowd);
         }
         for pattern in &topics.patterns {
             if reader.wants.len() >= Topics::MAX
@@ -366,7 +406,7 @@ impl TopicLog {
             {
                 continue;
             }
-            let (id, crowd) = index.read_pattern(pattern);
+            let (id, crowd) = index.read_pattern(pattern, now, &mut after);
             for topic in index.topics_of(id) {
                 if index.conflates(*topic)
                     && !index.reads(&reader.wants, *topic)
@@ -375,14 +415,15 @@ impl TopicLog {
                     reader.added.push(current.clone().out_of_order());
                 }
             }
-            reader.wants.push(Want::Group {
+            let want = Want::Group {
                 id,
                 from: Vec::new(),
                 else_from: next,
                 lost: 0,
                 ahead: None,
-            });
-            reader.places.push(Place::of(crowd));
+                since: index.come(),
+            };
+            reader.want(&mut index, want, crowd);
         }
         drop(index);
         wake(&after.woken);
@@ -403,6 +444,9 @@ impl TopicLog {
             let want = reader.wants.swap_remove(at);
             let mut place = reader.places.swap_remove(at);
             drop(place.crowd.waiters.leave(&mut place.ticket));
+            if reader.is_counted {
+                index.release(&want, reader.told, now, &mut after);
+            }
             index.leave(&want, reader.name.as_deref(), now, &mut after);
         }
         reader.added.retain(|entry| {
@@ -466,159 +510,35 @@ impl TopicLog {
             let current = reader.added.remove(0);
             return Poll::Ready(Found::Events((current, Vec::new())));
         }
-        let now = self.now();
-        let index = self.index.read();
-        let Some((offset, next)) = reader.next(&index, now) else {
-            // What it knows is another matter: nobody has told it yet.
-            reader.reach(index.next() - 1);
-            if index.is_closed() {
-                return Poll::Ready(Found::End(End::Closed));
+        let (told, now) = (reader.told, self.now());
+        if !reader.holds {
+            let index = self.index.read();
+            // A topic that came since, of a pattern.
+            let is_group = |want: &&Want| matches!(want, Want::Group { .. });
+            reader.holds =
+                reader.is_counted && index.hold_for(reader.wants.iter().filter(is_group));
+            if !reader.holds {
+                let (found, replaced) = reader.find(cx, &index, bytes, now);
+                drop(index);
+                drop(replaced);
+                reader.settle(told);
+                return found;
             }
-            // Woken by `append` and `close`.
-            let places = reader.places.iter_mut();
-            let replaced: Vec<_> = places
-                .filter_map(|place| place.crowd.waiters.park(&mut place.ticket, cx.waker()))
-                .collect();
-            drop(index);
-            drop(replaced);
-            return Poll::Pending;
-        };
-        let id = match next {
-            Next::Event(id) => id,
-            next if reader.ends_by(offset, next) => {
-                return Poll::Ready(Found::End(End::Slow));
-            }
-            Next::Lost { topic, .. } => {
-                return Poll::Ready(Found::Gap(reader.lose(&index, offset, topic, now)));
-            }
-        };
-        let Some(first) = index.event(id, offset) else {
-            debug_assert!(false, "what comes next is there");
-            return Poll::Ready(Found::End(End::Closed));
-        };
-        let (first, mut more) = (first.clone(), Vec::new());
-        reader.tell(offset);
-        reader.count(&index, id, offset);
-        let mut size = first.sse().len();
-        while size < bytes
-            && let Some((offset, Next::Event(id))) = reader.next(&index, now)
-            && let Some(entry) = index.event(id, offset)
-            && size + entry.sse().len() <= bytes
-        {
-            size += entry.sse().len();
-            more.push(entry.clone());
-            reader.tell(offset);
-            reader.count(&index, id, offset);
         }
+        let mut after = After::default();
+        let mut index = self.index.write();
+        let (found, replaced) = reader.find(cx, &index, bytes, now);
+        reader.pass(&mut index, told, &mut after);
         drop(index);
-        Poll::Ready(Found::Events((first, more)))
+        drop(replaced);
+        reader.settle(told);
+        wake(&after.woken);
+        found
     }
 
     /// The time, where it matters to a reader.
     fn now(&self) -> Option<Instant> {
         self.have_age.then(Instant::now)
-    }
-}
-
-impl Reader {
-    /// Whether it wants all that the others of its crowd do behind its offset.
-    fn is_like_others(&self) -> bool {
-        match &*self.wants {
-            _ if self.conflates => false,
-            [Want::Topic { .. }] => true,
-            [Want::Group { from, .. }] => from.is_empty(),
-            _ => false,
-        }
-    }
-
-    fn next(&mut self, index: &Index, now: Option<Instant>) -> Option<(u64, Next)> {
-        index.next_of(&mut self.wants, self.told, self.conflates, now)
-    }
-
-    fn tell(&mut self, offset: u64) {
-        self.known = offset;
-        self.reach(offset);
-    }
-
-    /// There is nothing more for it up to here.
-    fn reach(&mut self, offset: u64) {
-        let told = std::mem::replace(&mut self.told, offset);
-        if told < self.joined && self.joined <= offset {
-            // From here on no topic is a special one.
-            for want in &mut self.wants {
-                if let Want::Group { from, .. } = want
-                    && !from.is_empty()
-                {
-                    *from = Vec::new();
-                }
-            }
-        }
-    }
-
-    /// Whether it is sent away for having lost this.
-    fn ends_by(&self, offset: u64, next: Next) -> bool {
-        let Next::Lost { disconnects, .. } = next else {
-            return false;
-        };
-        disconnects && offset > self.joined
-    }
-
-    /// It has an event of this topic.
-    fn count(&mut self, index: &Index, topic: TopicId, offset: u64) {
-        if let Some(seen) = self.seen(topic) {
-            *seen = index.number(topic, offset);
-        }
-    }
-
-    fn seen(&mut self, topic: TopicId) -> Option<&mut Option<u64>> {
-        self.wants.iter_mut().find_map(|want| match want {
-            Want::Topic { id, seen, .. } if *id == topic => Some(seen),
-            Want::Topic { .. } | Want::Group { .. } => None,
-        })
-    }
-
-    /// Tells of the mark at `offset`, together with those between which and it there is
-    /// no event.
-    fn lose(
-        &mut self,
-        index: &Index,
-        offset: u64,
-        topic: Option<TopicId>,
-        now: Option<Instant>,
-    ) -> Gap {
-        let from = index.position(self.told);
-        let reason = if offset > self.joined {
-            GapReason::Slow
-        } else {
-            GapReason::Evicted
-        };
-        let mut missed = self.miss(index, topic, now);
-        self.tell(offset);
-        while let Some((offset, next @ Next::Lost { topic, .. })) = self.next(index, now)
-            && !self.ends_by(offset, next)
-        {
-            let more = self.miss(index, topic, now);
-            missed = missed.zip(more).map(|(missed, more)| missed + more);
-            self.tell(offset);
-        }
-        Gap::new(reason, missed, Some(from), index.position(self.told))
-    }
-
-    /// How many events of a topic it will not get, if that is known.
-    fn miss(&mut self, index: &Index, topic: Option<TopicId>, now: Option<Instant>) -> Option<u64> {
-        let topic = topic?;
-        let gone = index.gone(topic, now)?;
-        let seen = self.seen(topic)?.replace(gone)?;
-        gone.checked_sub(seen)
-    }
-}
-
-impl Place {
-    fn of(crowd: Arc<Crowd>) -> Self {
-        Self {
-            crowd,
-            ticket: Ticket::default(),
-        }
     }
 }
 
@@ -630,6 +550,15 @@ enum Begin {
 }
 
 impl Begin {
+    /// What a reader has been told if it begins so, in each topic that it does not begin
+    /// in later.
+    fn told(self) -> u64 {
+        match self {
+            Self::After(told) => told,
+            Self::By(_) => 0,
+        }
+    }
+
     /// The offset of the first event of a topic that it is to have.
     fn of(self, index: &Index, topic: TopicId, now: Option<Instant>) -> u64 {
         match self {
@@ -648,6 +577,22 @@ fn join(first: &Entry, more: &[Entry]) -> Bytes {
     let mut joined = Vec::with_capacity(len);
     entries().for_each(|entry| joined.extend_from_slice(entry.sse()));
     joined.into()
+}
+
+/// The first of these events for which a topic that waits has no room.
+fn first_too_many(
+    index: &mut Index,
+    events: &[(Topic, Encoded)],
+    now: Instant,
+    after: &mut After,
+) -> Option<usize> {
+    let mut sums = HashMap::new();
+    events.iter().position(|(topic, event)| {
+        let (events, weight) = sums.entry(topic).or_insert((0, 0_usize));
+        *events += 1;
+        *weight = weight.saturating_add(ring::weight(event));
+        index.is_full_for(topic, (*events, *weight), now, after)
+    })
 }
 
 fn now_or(now: Option<Instant>) -> Instant {

@@ -5,8 +5,10 @@ use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::next::{Ahead, Next, View, Want};
-use super::{Index, TopicId};
+use super::{After, Index, TopicId};
 use crate::log::topics::crowd::Crowd;
 use crate::topic::Pattern;
 
@@ -28,6 +30,10 @@ pub(super) struct Group {
     pub(super) lost: VecDeque<Lost>,
     pub(super) crowd: Arc<Crowd>,
     pub(super) readers: usize,
+    /// How many of them topics wait for.
+    pub(super) holders: usize,
+    /// Whether one of its topics waits, or did.
+    pub(super) waits: bool,
 }
 
 /// The mark of a topic that is gone.
@@ -46,11 +52,14 @@ impl Index {
     pub(in crate::log::topics) fn read_pattern(
         &mut self,
         pattern: &Pattern,
+        now: Instant,
+        after: &mut After,
     ) -> (GroupId, Arc<Crowd>) {
         let id = match self.patterns.get(pattern) {
             Some(id) => *id,
             None => self.form(pattern),
         };
+        self.expire_group(id, now, after);
         let crowd = match self.groups.get_mut(id.0) {
             Some(group) => {
                 group.readers += 1;
@@ -176,11 +185,18 @@ impl Index {
             lost: VecDeque::new(),
             crowd: Crowd::new(),
             readers: 0,
+            holders: 0,
+            waits: false,
         }));
+        let mut waits = false;
         for topic in topics {
             if let Some(state) = self.topics.get_mut(topic.at) {
                 state.groups.push(id);
+                waits |= state.hold.is_some();
             }
+        }
+        if let Some(group) = self.groups.get_mut(id.0) {
+            group.waits = waits;
         }
         self.patterns.insert(pattern.clone(), id);
         id
@@ -201,12 +217,16 @@ impl Group {
 /// Where a reader by a pattern begins in each topic.
 #[derive(Clone, Copy)]
 pub(super) struct From<'a> {
-    pub(super) special: &'a [(TopicId, u64)],
-    pub(super) others: u64,
+    special: &'a [(TopicId, u64)],
+    others: u64,
 }
 
-impl From<'_> {
-    fn of(self, topic: TopicId) -> u64 {
+impl<'a> From<'a> {
+    pub(super) fn new(special: &'a [(TopicId, u64)], others: u64) -> Self {
+        Self { special, others }
+    }
+
+    pub(super) fn of(self, topic: TopicId) -> u64 {
         let special = self.special.binary_search_by_key(&topic, |(of, _)| *of);
         let special = special.ok().and_then(|at| self.special.get(at));
         special.map_or(self.others, |(_, from)| *from)

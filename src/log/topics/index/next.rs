@@ -17,6 +17,8 @@ pub(in crate::log::topics) enum Want {
         from: u64,
         /// How many events of the topic stand before what it gets next, if that is known.
         seen: Option<u64>,
+        /// Who came with it; see [`Index::come`].
+        since: u64,
     },
     Group {
         id: GroupId,
@@ -28,6 +30,7 @@ pub(in crate::log::topics) enum Want {
         /// The highest mark of the topics that were forgotten before it came.
         lost: u64,
         ahead: Option<Ahead>,
+        since: u64,
     },
 }
 
@@ -91,11 +94,9 @@ impl Index {
                 else_from,
                 lost,
                 ahead,
+                ..
             } => {
-                let from = From {
-                    special: from,
-                    others: *else_from,
-                };
+                let from = From::new(from, *else_from);
                 let next = self.next_in_group(*id, view, from, ahead);
                 if newest {
                     return next;
@@ -112,7 +113,9 @@ impl Index {
     pub(super) fn next_in(&self, id: TopicId, view: View, from: u64) -> Option<(u64, Next)> {
         let View { told, newest, now } = view;
         let state = self.state(id)?;
-        let expired = state.expired(now);
+        // What a topic holds back for its readers is not too old for them.
+        let is_held = state.hold.is_some() && !newest;
+        let expired = state.expired(now.filter(|_| !is_held));
         if newest {
             let slot = state.slots.back().filter(|_| expired < state.slots.len())?;
             let is_next = slot.offset() > told && slot.offset() >= from;
@@ -124,7 +127,7 @@ impl Index {
                 None => state.evicted,
             };
             if mark > told && mark >= from {
-                let disconnects = state.policy.disconnects;
+                let disconnects = state.policy.disconnects();
                 let topic = Some(id);
                 return Some((mark, Next::Lost { topic, disconnects }));
             }
