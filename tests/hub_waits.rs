@@ -49,14 +49,14 @@ fn hub() -> Hub {
         .build()
 }
 
-fn event(name: &str, data: impl ToString) -> Event {
+fn event(name: &str, data: &(impl ToString + ?Sized)) -> Event {
     Event::new(data.to_string()).topic(topic(name))
 }
 
 /// Submits the numbers of a range.
 fn submit(hub: &Hub, name: &str, numbers: std::ops::RangeInclusive<u64>) {
     for n in numbers {
-        hub.submit(event(name, n)).expect("taken");
+        hub.submit(event(name, &n)).expect("taken");
     }
 }
 
@@ -159,9 +159,9 @@ fn a_topic_that_nobody_reads_waits_for_nobody() {
     let hub = hub();
     let mut other = live(&hub, &["w/2", "a/+", "none/#"]);
     for n in 1..=10 {
-        assert!(hub.submit(event("w/1", n)).expect("taken").is_ready());
+        assert!(hub.submit(event("w/1", &n)).expect("taken").is_ready());
     }
-    let many = (11..=20).map(|n| event("w/1", n));
+    let many = (11..=20).map(|n| event("w/1", &n));
     let taken = hub.submit_all(many).expect("taken");
     assert!(taken.iter().all(Submitted::is_ready));
     assert_eq!(
@@ -218,7 +218,7 @@ fn several_events_are_taken_by_full_topics_whole_or_not_at_all() {
     let mut slow = live(&hub, &["w/1", "w/+"]);
     submit(&hub, "w/1", 1..=2);
     let events: Vec<_> = [("a", 1), ("w/1", 3), ("w/2", 4), ("w/1", 4), ("w/1", 5)]
-        .map(|(name, n)| event(name, n))
+        .map(|(name, n)| event(name, &n))
         .into();
     let refused = hub.submit_all(events.clone()).expect_err("full");
     assert!(matches!(refused.error(), SubmitError::Full(_)));
@@ -234,7 +234,7 @@ fn several_events_are_taken_by_full_topics_whole_or_not_at_all() {
         assert!(taken[at].is_woken() && taken[at].poll().is_ready());
     }
     // Of a topic that is not there yet, and then of one that somebody has read wholly.
-    let many = |name| (1..=5).map(move |n| event(name, n));
+    let many = |name| (1..=5).map(move |n| event(name, &n));
     for name in ["w/3", "w/1"] {
         assert_eq!(hub.submit_all(many(name)).expect_err("full").at(), 4);
         hub.submit_all(many(name).take(4)).expect("taken");
@@ -266,7 +266,7 @@ fn a_latecomer_holds_up_what_it_has_not_read_like_everybody_else() {
 fn who_comes_back_too_late_loses_no_more_than_it_had_lost() {
     for names in WAYS {
         let hub = hub();
-        let first = hub.submit(event("w/1", 1)).expect("taken").id();
+        let first = hub.submit(event("w/1", &1)).expect("taken").id();
         submit(&hub, "w/1", 2..=4);
         let mut back = after(&hub, first, names);
         submit(&hub, "w/1", 5..=6);
@@ -284,7 +284,7 @@ fn who_comes_back_too_late_loses_no_more_than_it_had_lost() {
 #[test]
 fn who_has_read_nothing_since_is_held_for_where_it_comes_back() {
     let hub = hub();
-    let first = hub.submit(event("w/1", 1)).expect("taken").id();
+    let first = hub.submit(event("w/1", &1)).expect("taken").id();
     submit(&hub, "w/1", 2..=2);
     let mut back = after(&hub, first, &["w/+"]);
     submit(&hub, "w/1", 3..=5);
@@ -308,7 +308,7 @@ fn a_reader_that_stalls_is_left_behind_and_gets_its_gap() {
             assert!(submitted.poll().is_ready());
             // It goes on without it.
             for n in 4..=9 {
-                assert!(hub.submit(event("w/1", n)).expect("taken").is_ready());
+                assert!(hub.submit(event("w/1", &n)).expect("taken").is_ready());
             }
             let told = heard(&mut slow);
             assert!(told[0].starts_with("gap slow"), "{told:?}");
@@ -345,7 +345,7 @@ fn a_stall_that_has_run_out_makes_room_though_nobody_awaits_it() {
     clock.at_once(|| assert!(is_full(&hub, "w/1")));
     clock.advance(SECOND);
     clock.at_once(|| {
-        let four = (5..=8).map(|n| event("w/1", n));
+        let four = (5..=8).map(|n| event("w/1", &n));
         hub.submit_all(four).expect("taken");
         assert_eq!(heard(&mut slow), ["gap slow 6", "7", "8"]);
     });
@@ -379,7 +379,7 @@ async fn an_awaited_submit_resolves_at_the_pace_of_the_reader() {
         tokio::spawn(async move {
             for n in 0..1000 {
                 let name = ["w/1", "w/2"][n % 2];
-                hub.submit(event(name, n))
+                hub.submit(event(name, &n))
                     .expect("taken")
                     .await
                     .expect("kept");
@@ -402,7 +402,7 @@ fn nobody_waits_for_who_conflates() {
         let subscribe = Subscribe::from(Start::Live).topics(to(names)).conflate();
         let mut latest = reader(hub.subscribe(subscribe));
         for n in 1..=9 {
-            assert!(hub.submit(event("w/1", n)).expect("taken").is_ready());
+            assert!(hub.submit(event("w/1", &n)).expect("taken").is_ready());
         }
         assert_eq!(heard(&mut latest), ["9"]);
     }
