@@ -14,6 +14,7 @@
 //! A topic that holds nothing and that nobody reads is forgotten; its mark is not
 //! ([`Forgotten`]).
 
+mod ahead;
 mod group;
 mod hold;
 mod next;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+pub(super) use self::ahead::Ahead;
 pub(super) use self::group::GroupId;
 pub(super) use self::next::{Next, Want};
 

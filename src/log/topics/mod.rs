@@ -244,7 +244,9 @@ impl TopicLog {
                 Some((GapReason::Malformed, None)),
             ),
         };
-        let (mut wants, mut places) = (Vec::new(), Vec::new());
+        let wanted = subscribe.topics.topics.len() + subscribe.topics.patterns.len();
+        let mut wants = Vec::with_capacity(wanted);
+        let mut places = Vec::with_capacity(wanted);
         let mut after = After::default();
         let is_counted = self.wait && !subscribe.conflate;
         let since = index.come();
@@ -310,8 +312,9 @@ impl TopicLog {
             Begin::After(told) => told,
             Begin::By(_) => first - 1,
         };
+        let mut ahead = None;
         let is_at_end = index
-            .next_of(&mut wants, told, subscribe.conflate, now)
+            .next_of(&mut wants, &mut ahead, told, subscribe.conflate, now)
             .is_none();
         let gap = reason.map(|(reason, from)| Gap::new(reason, None, from, index.position(told)));
         let holds = is_counted && index.hold_for(wants.iter());
@@ -330,6 +333,7 @@ impl TopicLog {
             passed: Vec::new(),
             name: subscribe.name.clone(),
             wants,
+            ahead,
             places,
             added: Vec::new(),
         };
@@ -368,6 +372,8 @@ impl TopicLog {
 
     /// Changes what a subscription is to.
     pub(crate) fn change(&self, reader: &mut Reader, change: &Change) {
+        // It was of other topics.
+        reader.ahead = None;
         self.remove(reader, &change.remove);
         self.add(reader, &change.add);
     }

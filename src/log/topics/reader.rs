@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
 use super::crowd::Crowd;
-use super::index::{After, Index, Next, TopicId, Want};
+use super::index::{After, Ahead, Index, Next, TopicId, Want};
 use crate::entry::Entry;
 use crate::gap::{Gap, GapReason};
 use crate::log::waiters::Ticket;
@@ -37,6 +37,8 @@ pub(crate) struct Reader {
     /// What presence says of it.
     pub(super) name: Option<Arc<str>>,
     pub(super) wants: Vec<Want>,
+    /// What comes next in the topics that it wants by name, if they are many.
+    pub(super) ahead: Option<Box<Ahead>>,
     /// Its place in the crowd of each of these.
     pub(super) places: Vec<Place>,
     /// Current values of topics that were added, whose place in the order is past.
@@ -138,7 +140,13 @@ impl Reader {
     }
 
     fn next(&mut self, index: &Index, now: Option<Instant>) -> Option<(u64, Next)> {
-        index.next_of(&mut self.wants, self.told, self.conflates, now)
+        index.next_of(
+            &mut self.wants,
+            &mut self.ahead,
+            self.told,
+            self.conflates,
+            now,
+        )
     }
 
     fn tell(&mut self, topic: Option<TopicId>, offset: u64) {

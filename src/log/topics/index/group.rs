@@ -1,13 +1,12 @@
 //! Those who read by a pattern.
 
-use std::cmp::Reverse;
-use std::collections::binary_heap::PeekMut;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::next::{Ahead, Next, View, Want};
+use super::ahead::Ahead;
+use super::next::{Next, View, Want};
 use super::{After, Index, TopicId};
 use crate::log::topics::crowd::Crowd;
 use crate::topic::Pattern;
@@ -116,7 +115,7 @@ impl Index {
         id: GroupId,
         view: View,
         from: From<'_>,
-        ahead: &mut Option<Ahead>,
+        ahead: &mut Option<Box<Ahead>>,
     ) -> Option<(u64, Next)> {
         let (group, told) = (self.groups.get(id.0)?, view.told);
         if from.special.is_empty() && told + 1 >= group.recent_from {
@@ -127,32 +126,8 @@ impl Index {
                 next.filter(|(next, _)| next == offset)
             });
         }
-        loop {
-            let newest = self.next - 1;
-            let ahead = ahead.get_or_insert_with(|| Ahead {
-                nexts: BinaryHeap::new(),
-                until: told,
-            });
-            // What comes next in a topic never comes to stand before where it stood.
-            while let Some(mut first) = ahead.nexts.peek_mut() {
-                let Reverse((offset, topic)) = *first;
-                match self.next_in(topic, view, from.of(topic)) {
-                    Some((at, next)) if at == offset => return Some((at, next)),
-                    Some((at, _)) if at <= ahead.until => *first = Reverse((at, topic)),
-                    _ => drop(PeekMut::pop(first)),
-                }
-            }
-            if ahead.until >= newest {
-                return None;
-            }
-            let behind = view.from(told.max(ahead.until));
-            ahead.until = newest;
-            let nexts = group.topics.iter().filter_map(|topic| {
-                let (at, _) = self.next_in(*topic, behind, from.of(*topic))?;
-                Some(Reverse((at, *topic)))
-            });
-            ahead.nexts = nexts.collect();
-        }
+        let topics = || group.topics.iter().map(|topic| (*topic, from.of(*topic)));
+        self.next_ahead(ahead, view, topics)
     }
 
     /// The next mark of a topic of a pattern that has been forgotten.

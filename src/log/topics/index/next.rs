@@ -1,10 +1,8 @@
 //! What a reader wants, and what comes next for it.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use tokio::time::Instant;
 
+use super::ahead::Ahead;
 use super::group::{From, GroupId};
 use super::{Index, TopicId};
 
@@ -29,9 +27,19 @@ pub(in crate::log::topics) enum Want {
         else_from: u64,
         /// The highest mark of the topics that were forgotten before it came.
         lost: u64,
-        ahead: Option<Ahead>,
+        ahead: Option<Box<Ahead>>,
         since: u64,
     },
+}
+
+impl Want {
+    /// A topic that is wanted by name, and from where on.
+    fn by_name(&self) -> Option<(TopicId, u64)> {
+        match self {
+            Self::Topic { id, from, .. } => Some((*id, *from)),
+            Self::Group { .. } => None,
+        }
+    }
 }
 
 /// What comes next.
@@ -46,19 +54,14 @@ pub(in crate::log::topics) enum Next {
     },
 }
 
+/// So many topics are looked at one by one; of more it is kept what comes next in each.
+const FEW: usize = 8;
+
 /// Of topics that are gone, too.
 const LOST: Next = Next::Lost {
     topic: None,
     disconnects: false,
 };
-
-/// What comes next in each topic of a pattern, for who is far behind: at or before
-/// `until`, at this offset or a later one.
-#[derive(Debug)]
-pub(in crate::log::topics) struct Ahead {
-    pub(super) nexts: BinaryHeap<Reverse<(u64, TopicId)>>,
-    pub(super) until: u64,
-}
 
 /// How a reader looks at topics: from where on, at the newest event of each alone, and
 /// when.
@@ -81,13 +84,22 @@ impl Index {
     pub(in crate::log::topics) fn next_of(
         &self,
         wants: &mut [Want],
+        ahead: &mut Option<Box<Ahead>>,
         told: u64,
         newest: bool,
         now: Option<Instant>,
     ) -> Option<(u64, Next)> {
         let view = View { told, newest, now };
-        let nexts = wants.iter_mut().filter_map(|want| match want {
-            Want::Topic { id, from, .. } => self.next_in(*id, view, *from),
+        let by_name = || wants.iter().filter_map(Want::by_name);
+        let by_name = if wants.len() > FEW {
+            self.next_ahead(ahead, view, by_name)
+        } else {
+            *ahead = None;
+            let nexts = by_name().filter_map(|(id, from)| self.next_in(id, view, from));
+            nexts.min_by_key(|(offset, _)| *offset)
+        };
+        let by_pattern = wants.iter_mut().filter_map(|want| match want {
+            Want::Topic { .. } => None,
             Want::Group {
                 id,
                 from,
@@ -107,6 +119,7 @@ impl Index {
                 nexts.min_by_key(|(offset, _)| *offset)
             }
         });
+        let nexts = by_name.into_iter().chain(by_pattern);
         nexts.min_by_key(|(offset, _)| *offset)
     }
 
