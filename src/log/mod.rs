@@ -257,7 +257,7 @@ impl Log {
             Lag::Conflate => (ring.window(now).begin_latest(last), None),
             Lag::Overflow(_) => ring.window(now).begin(start, last),
         };
-        let (next, gap) = if self.counts_readers() {
+        let (next, gap) = if self.counts_readers() && !subscribe.conflate {
             let mut ring = self.ring.write();
             let (next, gap) = begin(&ring);
             ring.enter(next);
@@ -276,7 +276,7 @@ impl Log {
 
     pub(crate) fn unsubscribe(&self, cursor: &mut Cursor) {
         drop(self.waiters.leave(&mut cursor.ticket));
-        if self.counts_readers() {
+        if self.counts(cursor) {
             let mut ring = self.ring.write();
             ring.leave(cursor.next);
             self.let_go(ring);
@@ -327,7 +327,7 @@ impl Log {
         cursor: &mut Cursor,
         take: impl FnOnce(&Ring, u64) -> Option<(T, u64)>,
     ) -> Poll<Found<T>> {
-        if self.counts_readers() {
+        if self.counts(cursor) {
             let mut ring = self.ring.write();
             let before = cursor.next;
             // Nothing that a connected reader still wants is too old for it.
@@ -431,6 +431,11 @@ impl Log {
         if room && !evicted.is_empty() {
             self.room.wake_parked();
         }
+    }
+
+    /// Whether it is held for where it stands. Who wants the newest event alone is not.
+    fn counts(&self, cursor: &Cursor) -> bool {
+        self.counts_readers() && !cursor.conflates
     }
 
     fn counts_readers(&self) -> bool {

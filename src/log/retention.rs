@@ -86,6 +86,9 @@ pub enum Overflow {
     /// [`Submitted`](crate::Submitted) resolves when there is room again, so
     /// submitters that await it run at the pace of the slowest subscriber.
     ///
+    /// Nobody waits for subscribers that
+    /// [conflate](crate::Subscribe::conflate): they want the newest event alone.
+    ///
     /// The store holds at most twice its retention; beyond that, submitters that
     /// did not await are refused with [`Full`](crate::SubmitError::Full). In a
     /// [`Hub`](crate::Hub) all of this is each topic's own.
