@@ -50,7 +50,8 @@ impl Policy {
     /// [`Overflow::DropOldest`]. [`latest`](Self::latest) has nobody who is too slow.
     ///
     /// A topic that [waits](Overflow::Wait) holds back who submits to it and nobody else,
-    /// and only while somebody reads it, by name or by a pattern. [Presence](crate::HubBuilder::presence) is told in any case: beyond twice the
+    /// and only while somebody reads it, by name or by a pattern.
+    /// [Presence](crate::HubBuilder::presence) is told in any case: beyond twice the
     /// retention its oldest events go, and who had not read them is told a gap.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
