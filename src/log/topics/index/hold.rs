@@ -141,8 +141,9 @@ impl Index {
         if self.closed {
             return None;
         }
-        let state = self.state(id).filter(|state| state.is_over())?;
-        Some(state.hold.as_ref()?.room())
+        let state = self.state(id)?;
+        let hold = state.hold.as_ref()?;
+        state.is_over().then(|| hold.room())
     }
 
     /// How long a topic will wait at most before there is room; `None` if there is.
