@@ -121,6 +121,17 @@
 //! mount beside the other. Its messages carry the same ids, and a client goes on with
 //! `?lastEventId=`, from the one to the other if it likes.
 //!
+//! # Detached streams
+//!
+//! A server keeps a task and buffers for each open stream, 11 KiB in hyper and 20 KiB in
+//! axum, and runs through all of that for each event. With the feature `detached` there is
+//! a listener to wrap yours in, and nothing else changes:
+//! `axum::serve(Listener::new(tcp), app)`. A stream then leaves the server when its head is
+//! out, and a thread for each core keeps its socket and its position and writes the events
+//! of all of them, at close to what the system calls alone cost. Streams for which that
+//! cannot be done (HTTP/2, TLS, compressed bodies, other systems) stay where they are, with
+//! the same promises. What the server and its layers see is a response that has ended.
+//!
 //! # Promises
 //!
 //! - **Order.** A log has one order; of two submits, one of which returned before
@@ -140,10 +151,24 @@
 //! Delivery is to the client's parser. That a page has *processed* an event
 //! exactly once is more than any server can know, and is not promised.
 //!
+//! # Seeing inside
+//!
+//! [`QueueStore::stats`], [`DataStore::stats`] and [`Hub::stats`] are snapshots of what was
+//! submitted, delivered, let go of and missed, and of who is behind and by how much; of a hub
+//! also [of one topic](Hub::stats_of) and of [the busiest](Hub::topic_stats). With the feature
+//! `metrics` they are recorded under the [name](QueueStoreBuilder::name) of the store; a topic
+//! is a label only where the program asks for it.
+//!
+//! With the feature `tracing` there is a log line, of the target `tornadose`, for a stream that
+//! is opened, refused or ended, with why (`DEBUG`); a gap that is told, a store that is closed
+//! and a shutdown that begins (`INFO`); and a subscriber that is disconnected as slow (`WARN`).
+//! No line is written for an event, and none holds anything that a client or an event brought:
+//! no data, topic, name, id, key, header or query.
+//!
 //! # Runtimes
 //!
 //! Submitting and answering requests need none, but for WebSockets, which live in a task
-//! of the server's. Keep-alive comments and the stall
+//! of the server's; detached streams have threads of their own. Keep-alive comments and the stall
 //! time-out of [`Overflow::Wait`] need tokio's time in the runtime that polls, which
 //! `#[tokio::main]` and `enable_all` enable; every server this crate knows of runs on
 //! tokio.
@@ -154,11 +179,14 @@
 //! |---|---|---|
 //! | `hyper` | yes | `hyper::service::Service` for [`EventSource`] |
 //! | `actix-web` | no | `actix_web::Handler` for [`EventSource`], `MessageBody` for [`EventBody`] |
-//! | `axum` | no | `Option<`[`LastEventId`]`>` as an extractor; all else fits without it |
+//! | `axum` | no | `Option<`[`LastEventId`]`>` as an extractor, and with `detached` its listener; all else fits without it |
 //! | `rocket` | no | `Vec<rocket::Route>` from an [`EventSource`] |
 //! | `warp` | no | `warp::filters::BoxedFilter` from an [`EventSource`] |
 //! | `json` | no | [`Event::json`], from any `serde::Serialize`, and `Event::from_json` |
 //! | `websocket` | no | `WebSocketSubscriber`, for all of these servers |
+//! | `metrics` | no | [`Stats::record`] and counts of streams, for the `metrics` facade |
+//! | `tracing` | no | a log line where a stream or a store begins, ends or tells a gap |
+//! | `detached` | no | `Listener`: streams that leave their server |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -179,18 +207,27 @@
     feature = "warp"
 ))]
 mod adapter;
+#[cfg(feature = "detached")]
+mod detached;
+#[cfg(not(feature = "detached"))]
+#[path = "detached/none.rs"]
+mod detached;
 mod entry;
 mod error;
 mod event;
 mod gap;
 mod log;
+mod observe;
 mod position;
+mod stats;
 mod store;
 mod subscriber;
 mod subscription;
 mod topic;
 mod wire;
 
+#[cfg(feature = "detached")]
+pub use crate::detached::{Io, Listener};
 pub use crate::entry::Entry;
 #[cfg(feature = "json")]
 pub use crate::error::JsonError;
@@ -203,6 +240,7 @@ pub use crate::gap::{Gap, GapReason};
 pub use crate::log::topics::{Control, Policy};
 pub use crate::log::{End, LastEventId, Overflow, Retention, Start, Submitted};
 pub use crate::position::Position;
+pub use crate::stats::{Lags, Stats, Straggler};
 pub use crate::store::{
     DataStore, DataStoreBuilder, Hub, HubBuilder, QueueStore, QueueStoreBuilder, Store,
 };

@@ -26,6 +26,7 @@ use crate::entry::Entry;
 use crate::gap::Gap;
 use crate::log::topics::{Control, Reader, TopicLog};
 use crate::log::{Cursor, End, Found, LastEventId, Log, Start, Ticket};
+use crate::observe::{Happening, observe};
 use crate::position::Position;
 use crate::topic::Topics;
 use crate::wire::sse;
@@ -291,6 +292,59 @@ impl Subscription {
         self.end
     }
 
+    /// Whether it is of a log of ours, which needs no runtime to be polled in.
+    pub(crate) fn is_of_log(&self) -> bool {
+        !matches!(self.source, Source::Stream(_))
+    }
+
+    /// Where it is, if it has read everything and wants what everybody wants: then one
+    /// reader can read for all that are there,
+    /// nothing of it has to be kept.
+    #[cfg(feature = "detached")]
+    pub(crate) fn place(&self) -> Option<(&Arc<Log>, u64)> {
+        match &self.source {
+            Source::Log {
+                log,
+                cursor,
+                gap: None,
+            } if self.until.is_none() && self.end.is_none() && self.throttle.is_none() => {
+                Some((log, log.shared_place(cursor)?))
+            }
+            _ => None,
+        }
+    }
+
+    /// One that goes on where a shared reader was.
+    #[cfg(feature = "detached")]
+    pub(crate) fn resume(log: &Arc<Log>, next: u64) -> Self {
+        Self {
+            source: Source::Log {
+                log: Arc::clone(log),
+                cursor: log.resume(next),
+                gap: None,
+            },
+            until: None,
+            end: None,
+            throttle: None,
+            control: None,
+        }
+    }
+
+    /// From here on no timer is waited for: whoever polls does so at [`due`](Self::due).
+    #[cfg(feature = "detached")]
+    pub(crate) fn drive(&mut self) {
+        if let Some(throttle) = &mut self.throttle {
+            throttle.is_driven = true;
+            throttle.sleep = None;
+        }
+    }
+
+    /// When there may be something to read that nobody is woken for.
+    #[cfg(feature = "detached")]
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.throttle.as_ref()?.next
+    }
+
     /// The gap with which it begins, if it does.
     pub(crate) fn first_gap(&self) -> Option<&Gap> {
         match &self.source {
@@ -424,14 +478,20 @@ impl Subscription {
         }
         let found = match &mut self.source {
             Source::Log { log, cursor, gap } => match gap.take() {
-                Some(gap) => Found::Gap(gap),
+                Some(gap) => {
+                    log.tell(cursor, &gap);
+                    Found::Gap(gap)
+                }
                 None if self.until.is_some_and(|until| cursor.has_reached(until)) => {
                     Found::End(End::Closed)
                 }
                 None => ready!(poll_log(log, cx, cursor)),
             },
             Source::Topics { log, reader, gap } => match gap.take() {
-                Some(gap) => Found::Gap(gap),
+                Some(gap) => {
+                    log.tell(reader, &gap);
+                    Found::Gap(gap)
+                }
                 None => {
                     let next = poll_topics(log, cx, reader);
                     // It is also further where there was nothing for it to read.
@@ -452,6 +512,7 @@ impl Subscription {
                 }
             }
         };
+        self.source.watch(&found);
         match (&found, &mut self.throttle) {
             (Found::End(end), _) => {
                 self.end = Some(*end);
@@ -466,10 +527,36 @@ impl Subscription {
     }
 }
 
+impl Source {
+    /// Tells who watches of what is more than an event.
+    fn watch<T>(&self, found: &Found<T>) {
+        if let Found::Events(_) = found {
+            return;
+        }
+        let store = match self {
+            Self::Log { log, .. } => log.store_name(),
+            Self::Topics { log, .. } => log.store_name(),
+            // What it is made of has told it, or is not ours.
+            Self::Stream(_) => return,
+        };
+        match found {
+            Found::Gap(gap) => observe(&Happening::Gap {
+                store,
+                reason: gap.reason,
+                missed: gap.missed,
+            }),
+            Found::End(End::Slow) => observe(&Happening::Slow { store }),
+            Found::Events(_) | Found::End(End::Closed) => {}
+        }
+    }
+}
+
 /// Keeps lots of events apart.
 struct Throttle {
     interval: Duration,
     next: Option<Instant>,
+    /// Somebody else waits, and polls when it is time.
+    is_driven: bool,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -478,6 +565,7 @@ impl Throttle {
         Self {
             interval,
             next: None,
+            is_driven: false,
             sleep: None,
         }
     }
@@ -492,6 +580,9 @@ impl Throttle {
         let Some(next) = self.next else {
             return Poll::Ready(());
         };
+        if self.is_driven && next > Instant::now() {
+            return Poll::Pending;
+        }
         if next > Instant::now() && Handle::try_current().is_ok() {
             let sleep = self
                 .sleep

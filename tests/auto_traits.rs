@@ -8,9 +8,10 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use tornadose::{
     Awaited, Control, Cors, DataStore, DataStoreBuilder, Delivery, End, Entry, Event, EventBody,
     EventName, EventSource, Gap, GapReason, Head, Hub, HubBuilder, InvalidName, InvalidOrigin,
-    InvalidPosition, InvalidTopic, InvalidUtf8, LastEventId, Now, OnGap, Overflow, Overload,
+    InvalidPosition, InvalidTopic, InvalidUtf8, Lags, LastEventId, Now, OnGap, Overflow, Overload,
     Pattern, Permit, Policy, Position, QueueStore, QueueStoreBuilder, Refusal, Retention, Shutdown,
-    Start, Store, SubmitAllError, SubmitError, Submitted, Subscribe, Subscription, Topic, Topics,
+    Start, Stats, Store, Straggler, SubmitAllError, SubmitError, Submitted, Subscribe,
+    Subscription, Topic, Topics,
 };
 
 trait Otherwise {
@@ -90,6 +91,9 @@ fn every_type_is_what_it_says() {
         Retention:         YES  YES  YES   YES,
         Shutdown:          YES  YES  YES   YES,
         Start:             YES  YES  YES   YES,
+        Stats:             YES  YES  YES   YES,
+        Lags:              YES  YES  YES   YES,
+        Straggler:         YES  YES  YES   YES,
         SubmitError:       YES  YES  YES   YES,
         Submitted:         YES  YES  YES   NO,
         Subscribe:         YES  YES  YES   YES,

@@ -3,6 +3,10 @@
 
 #[path = "examples/chat.rs"]
 mod chat;
+#[path = "examples/firehose.rs"]
+mod firehose;
+#[path = "examples/metrics.rs"]
+mod metrics;
 #[cfg(feature = "websocket")]
 #[path = "examples/websocket.rs"]
 mod websocket;
@@ -466,6 +470,7 @@ const DEMOS: &[&str] = &[
     "random",
     "fibonacci",
     "hyper",
+    "metrics",
     "chat",
     #[cfg(feature = "websocket")]
     "websocket",
@@ -496,6 +501,7 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["build", "--message-format=json-render-diagnostics"])
         .args(DEMOS.iter().map(|name| format!("--example={name}")))
+        .arg("--example=firehose")
         // As this test was built, so that there is mostly nothing to do.
         .args(["--profile", &profile()])
         .arg("--no-default-features");

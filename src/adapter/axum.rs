@@ -1,11 +1,14 @@
-//! axum 0.8: the id that a client brings, as an extractor.
+//! axum 0.8: the id that a client brings, as an extractor; a listener for `axum::serve`.
 //!
 //! All else fits by itself: an [`EventSource`](crate::EventSource) is a service for
 //! `route_service`, and its answers are responses.
 
+#[cfg(feature = "detached")]
+mod listener;
+
 use std::convert::Infallible;
 
-use axum_core::extract::OptionalFromRequestParts;
+use axum::extract::OptionalFromRequestParts;
 use http::request::Parts;
 
 use crate::log::LastEventId;

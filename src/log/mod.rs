@@ -14,9 +14,10 @@
 //!
 //! # Locks
 //!
-//! Three, taken in this order: `ring` (what is retained), then either `run` or `frames`
-//! (the last joined bytes) or a shard of `waiters` / `room`. No foreign code runs while one is
-//! held, but for the clone of a waker, which runtimes do by counting.
+//! Four, taken in this order: `ring` (what is retained), then either `run` or `frames`
+//! (the last joined bytes), a shard of `waiters` / `room`, or `register` (who reads). No
+//! foreign code runs while one is held, but for the clone of a waker, which runtimes do by
+//! counting.
 //!
 //! A reader parks while it still holds `ring`, after it has found nothing. An
 //! appender takes `ring` to append and lets go of it before it wakes. So either
@@ -27,10 +28,14 @@
 mod frames;
 mod retention;
 mod ring;
+#[cfg(feature = "detached")]
+mod shared;
 mod signal;
+mod slab;
 mod start;
 mod submitted;
 mod sync;
+mod tally;
 #[cfg(all(test, tornadose_loom))]
 mod tests_loom;
 pub(crate) mod topics;
@@ -42,20 +47,29 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 pub use self::retention::{Overflow, Retention};
-pub(crate) use self::signal::{Gauge, Latch, Notice, Turns};
+#[cfg(feature = "detached")]
+pub(crate) use self::signal::Gauge;
+pub(crate) use self::signal::{Latch, Notice, Turns};
+#[cfg(feature = "detached")]
+pub(crate) use self::slab::Slab;
 pub use self::start::{LastEventId, Start};
 pub use self::submitted::Submitted;
 pub(crate) use self::sync::Mutex;
+#[cfg(feature = "detached")]
+pub(crate) use self::sync::MutexGuard;
 
 use self::ring::{Evicted, Ring};
 use self::sync::RwLock;
+use self::tally::{Register, Seated};
 pub(crate) use self::waiters::Ticket;
 use self::waiters::Waiters;
 use crate::entry::Entry;
 use crate::error::SubmitError;
 use crate::event::Event;
 use crate::gap::{Gap, GapReason};
+use crate::observe::{Happening, observe};
 use crate::position::Position;
+use crate::stats::Stats;
 use crate::subscription::Subscribe;
 use crate::wire::sse::{self, Encoded};
 
@@ -76,12 +90,15 @@ pub(crate) struct Log {
     waiters: Waiters,
     /// Submitters that wait for the slowest subscriber.
     room: Waiters,
-    subscriptions: Gauge,
+    /// Who reads, and what they have had.
+    register: Register<()>,
     config: Config,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
+    /// For those who look at its figures.
+    pub(crate) name: Option<&'static str>,
     pub(crate) retention: Retention,
     pub(crate) lag: Lag,
     pub(crate) max_event_bytes: usize,
@@ -103,12 +120,25 @@ pub(crate) struct Cursor {
     /// It wants the newest event alone.
     conflates: bool,
     ticket: Ticket,
+    seated: Seated,
 }
 
 impl Cursor {
     /// Whether everything before `offset` has been read, or told as a gap.
     pub(crate) fn has_reached(&self, offset: u64) -> bool {
         self.next >= offset
+    }
+
+    fn move_to(&mut self, next: u64) {
+        self.next = next;
+        self.seated.move_to(next);
+    }
+
+    fn skip_to(&mut self, next: u64) {
+        if next > self.next {
+            self.seated.skip(next - self.next);
+            self.move_to(next);
+        }
     }
 }
 
@@ -163,7 +193,7 @@ impl Log {
             frames: frames::Cache::default(),
             waiters: Waiters::new(),
             room: Waiters::new(),
-            subscriptions: Gauge::new(),
+            register: Register::new(),
             config,
         }
     }
@@ -225,9 +255,14 @@ impl Log {
     }
 
     pub(crate) fn close(&self) {
-        self.ring.write().close();
+        let is_new = self.ring.write().close();
         self.waiters.wake_parked();
         self.room.wake_parked();
+        if is_new {
+            observe(&Happening::StoreClosed {
+                store: self.config.name,
+            });
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -245,7 +280,7 @@ impl Log {
     }
 
     pub(crate) fn subscriptions(&self) -> usize {
-        self.subscriptions.get()
+        self.register.readers()
     }
 
     /// Registers a subscription; every one must be given back to
@@ -257,19 +292,22 @@ impl Log {
             Lag::Conflate => (ring.window(now).begin_latest(last), None),
             Lag::Overflow(_) => ring.window(now).begin(start, last),
         };
-        let (next, gap) = if self.counts_readers() && !subscribe.conflate {
+        let sit = |next| self.register.enter(subscribe.name.clone(), next, ());
+        let (next, gap, seated) = if self.counts_readers() && !subscribe.conflate {
             let mut ring = self.ring.write();
             let (next, gap) = begin(&ring);
             ring.enter(next);
-            (next, gap)
+            (next, gap, sit(next))
         } else {
-            begin(&self.ring.read())
+            let ring = self.ring.read();
+            let (next, gap) = begin(&ring);
+            (next, gap, sit(next))
         };
-        self.subscriptions.add();
         let cursor = Cursor {
             next,
             conflates: subscribe.conflate,
             ticket: Ticket::default(),
+            seated,
         };
         (cursor, gap)
     }
@@ -281,7 +319,38 @@ impl Log {
             ring.leave(cursor.next);
             self.let_go(ring);
         }
-        self.subscriptions.sub();
+        self.register.leave(&cursor.seated);
+    }
+
+    /// What there is, and who reads it.
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            store: self.config.name,
+            ..Stats::default()
+        };
+        // Nobody reads meanwhile, so that what is counted fits together.
+        let ring = self.ring.write();
+        let (next, (retained, bytes)) = (ring.next(), ring.held());
+        let gone = next - 1 - retained as u64;
+        stats.submitted = next - 1;
+        (stats.retained, stats.retained_bytes) = (retained, bytes);
+        match self.config.lag {
+            Lag::Conflate => stats.replaced = gone,
+            Lag::Overflow(_) => stats.evicted = gone,
+        }
+        self.register
+            .count(&mut stats, |wanted, ()| next.saturating_sub(wanted));
+        drop(ring);
+        stats
+    }
+
+    pub(crate) fn store_name(&self) -> Option<&'static str> {
+        self.config.name
+    }
+
+    /// `cursor` is told of the gap with which it began.
+    pub(crate) fn tell(&self, cursor: &Cursor, gap: &Gap) {
+        self.register.tell(&cursor.seated, gap);
     }
 
     /// The position before which `cursor` has read everything.
@@ -363,24 +432,27 @@ impl Log {
         let window = ring.window(now);
         if cursor.conflates {
             // Also where it is older than the oldest: then there is none.
-            cursor.next = cursor.next.max(window.next - 1).max(window.oldest);
+            let newest = cursor.next.max(window.next - 1).max(window.oldest);
+            cursor.skip_to(newest);
         }
         if cursor.next < window.oldest {
-            let wanted = std::mem::replace(&mut cursor.next, window.oldest);
             match self.config.lag {
-                Lag::Conflate => {}
+                Lag::Conflate => cursor.skip_to(window.oldest),
                 Lag::Overflow(Overflow::Disconnect) => {
-                    cursor.next = wanted;
+                    self.register.disconnect(&cursor.seated);
                     return (Poll::Ready(Found::End(End::Slow)), None);
                 }
                 Lag::Overflow(Overflow::DropOldest | Overflow::Wait { .. }) => {
-                    let gap = window.gap_before(window.oldest, GapReason::Slow, wanted);
+                    let gap = window.gap_before(window.oldest, GapReason::Slow, cursor.next);
+                    self.register.tell(&cursor.seated, &gap);
+                    cursor.move_to(window.oldest);
                     return (Poll::Ready(Found::Gap(gap)), None);
                 }
             }
         }
         if let Some((taken, next)) = take(ring, cursor.next) {
-            cursor.next = next;
+            cursor.seated.deliver(next - cursor.next);
+            cursor.move_to(next);
             return (Poll::Ready(Found::Events(taken)), None);
         }
         if ring.is_closed() {

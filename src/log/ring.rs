@@ -158,8 +158,9 @@ impl Ring {
             || self.bytes.saturating_add(weight(event)) > self.retention.bytes.saturating_mul(2)
     }
 
-    pub(crate) fn close(&mut self) {
-        self.closed = true;
+    /// Whether it was open.
+    pub(crate) fn close(&mut self) -> bool {
+        !mem::replace(&mut self.closed, true)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -198,6 +199,11 @@ impl Ring {
             }
             _ => first,
         }
+    }
+
+    /// How many events are held, and the sum of their weights.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.slots.len(), self.bytes)
     }
 
     pub(crate) fn get(&self, offset: u64) -> Option<&Entry> {

@@ -86,11 +86,13 @@ impl Drop for Notice {
     }
 }
 
-/// How many there are of something. A figure for people: relaxed, because nothing
-/// is decided by it and no other memory is read on account of it.
+/// How many there are of something. Relaxed, because no other memory is read on account of
+/// it.
+#[cfg(feature = "detached")]
 #[derive(Debug)]
 pub(crate) struct Gauge(AtomicUsize);
 
+#[cfg(feature = "detached")]
 impl Gauge {
     pub(crate) fn new() -> Self {
         Self(AtomicUsize::new(0))

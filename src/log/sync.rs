@@ -10,8 +10,9 @@ use loom::sync as imp;
 #[cfg(not(tornadose_loom))]
 use std::sync as imp;
 
-pub(crate) use imp::atomic::{AtomicBool, AtomicUsize, Ordering};
-use imp::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use imp::MutexGuard;
+pub(crate) use imp::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use imp::{RwLockReadGuard, RwLockWriteGuard};
 use std::sync::PoisonError;
 #[cfg(feature = "websocket")]
 use std::sync::TryLockError;

@@ -30,6 +30,7 @@ fn log(events: usize, lag: Lag) -> Arc<Log> {
         retention: Retention::new().events(events),
         lag,
         max_event_bytes: 1024,
+        name: None,
     }))
 }
 
@@ -191,6 +192,72 @@ fn loom_a_submitter_is_not_held_up_by_a_reader_that_leaves() {
     });
 }
 
+/// Who looks while others submit and read sees no event counted twice, and none not at all.
+#[test]
+fn loom_a_snapshot_fits_together() {
+    model(|| {
+        let log = log(1, Lag::Overflow(Overflow::DropOldest));
+        let (mut cursor, _) = log.subscribe(&Start::Live.into());
+        let publisher = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || {
+                submit(&log, "1");
+                submit(&log, "2");
+            })
+        };
+        let reader = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    block_on(poll_fn(|cx| {
+                        let _ = log.poll_event(cx, &mut cursor);
+                        std::task::Poll::Ready(())
+                    }));
+                }
+                cursor
+            })
+        };
+        let check = || {
+            let stats = log.stats();
+            let served = stats.delivered + stats.missed + stats.lag.sum();
+            assert_eq!(served, stats.submitted, "{stats:?}");
+            assert_eq!(stats.subscribers, 1);
+        };
+        check();
+        publisher.join().expect("no panic");
+        let mut cursor = reader.join().expect("no panic");
+        let ahead = log.stats().lag.sum();
+        check();
+        log.unsubscribe(&mut cursor);
+        let stats = log.stats();
+        assert_eq!(stats.delivered + stats.missed, 2 - ahead);
+        assert_eq!((stats.subscribers, stats.lag.count()), (0, 0));
+    });
+}
+
+/// Of two who come and go at once both are counted.
+#[test]
+fn loom_who_comes_and_goes_is_counted() {
+    model(|| {
+        let log = log(8, Lag::Overflow(Overflow::DropOldest));
+        submit(&log, "1");
+        let come_and_go = |log: Arc<Log>| {
+            move || {
+                let (mut cursor, _) = log.subscribe(&Start::Oldest.into());
+                block_on(poll_fn(|cx| {
+                    assert!(log.poll_event(cx, &mut cursor).is_ready());
+                    std::task::Poll::Ready(())
+                }));
+                log.unsubscribe(&mut cursor);
+            }
+        };
+        let other = thread::spawn(come_and_go(Arc::clone(&log)));
+        come_and_go(Arc::clone(&log))();
+        other.join().expect("no panic");
+        assert_eq!((log.stats().delivered, log.subscriptions()), (2, 0));
+    });
+}
+
 #[test]
 fn loom_a_latch_wakes_who_waits() {
     model(|| {
@@ -209,7 +276,7 @@ fn loom_a_latch_wakes_who_waits() {
 // Many topics
 
 fn topic_log() -> Arc<TopicLog> {
-    Arc::new(TopicLog::new(Policies::default(), 1024))
+    Arc::new(TopicLog::new(Policies::default(), 1024, None))
 }
 
 fn topics(names: &[&str]) -> Subscribe {
@@ -361,7 +428,7 @@ fn log_that_waits(stall: Duration) -> Arc<TopicLog> {
         default: queue.overflow(Overflow::Wait { stall }),
         ..Policies::default()
     };
-    Arc::new(TopicLog::new(policies, 1024))
+    Arc::new(TopicLog::new(policies, 1024, None))
 }
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -445,6 +512,44 @@ fn loom_who_waits_for_room_in_two_topics_is_woken_in_each() {
         for waiting in waiting {
             waiting.join().expect("no panic");
         }
+    });
+}
+
+/// Who looks while a reader is counted where it stands sees no event counted twice, and
+/// none not at all.
+#[test]
+fn loom_a_snapshot_of_a_topic_that_waits_fits_together() {
+    model(|| {
+        let log = log_that_waits(LONG);
+        let (mut reader, _) = log.subscribe(&topics(&["a"]));
+        submit_in(&log, "a");
+        let publisher = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || drop(submit_in(&log, "a")))
+        };
+        let reads = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || {
+                block_on(poll_fn(|cx| {
+                    assert!(log.poll_event(cx, &mut reader).is_ready());
+                    std::task::Poll::Ready(())
+                }));
+                reader
+            })
+        };
+        let topic = "a".parse().expect("a topic");
+        let check = || {
+            for stats in [log.stats(), log.stats_of(&topic).expect("it is there")] {
+                let served = stats.delivered + stats.missed + stats.lag.sum();
+                assert_eq!(served, stats.submitted, "{stats:?}");
+            }
+        };
+        check();
+        publisher.join().expect("no panic");
+        let mut reader = reads.join().expect("no panic");
+        check();
+        assert_eq!((log.stats().delivered, log.stats().retained), (1, 1));
+        log.unsubscribe(&mut reader);
     });
 }
 

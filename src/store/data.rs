@@ -8,6 +8,7 @@ use crate::entry::Entry;
 use crate::error::SubmitError;
 use crate::event::Event;
 use crate::log::{Config, Lag, Retention, Submitted};
+use crate::stats::Stats;
 use crate::subscription::{Subscribe, Subscription};
 
 /// A store of one value: what has not been read yet is replaced by what is newer.
@@ -68,6 +69,7 @@ impl DataStore {
         DataStoreBuilder {
             only_changes: false,
             max_event_bytes: MAX_EVENT_BYTES,
+            name: None,
         }
     }
 
@@ -105,6 +107,12 @@ impl DataStore {
     #[must_use]
     pub fn subscribers(&self) -> usize {
         self.owner.0.subscriptions()
+    }
+
+    /// What there is, what was done, and who is behind: a snapshot, at its [cost](Stats#cost).
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.owner.0.stats()
     }
 
     /// Takes no more values. Subscribers get the last one and then end
@@ -151,6 +159,7 @@ impl fmt::Debug for DataStore {
 pub struct DataStoreBuilder {
     only_changes: bool,
     max_event_bytes: usize,
+    name: Option<&'static str>,
 }
 
 impl DataStoreBuilder {
@@ -171,6 +180,13 @@ impl DataStoreBuilder {
         self
     }
 
+    /// What the store is called in its [figures](crate::Stats::store) and in log lines: a
+    /// word of the program's own, of which there are few. Default: none.
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
     /// The store, without a value.
     #[must_use]
     pub fn build(self) -> DataStore {
@@ -178,6 +194,7 @@ impl DataStoreBuilder {
             owner: Owner::new(Config {
                 retention: Retention::new().events(1).bytes(usize::MAX),
                 lag: Lag::Conflate,
+                name: self.name,
                 max_event_bytes: self.max_event_bytes,
             }),
             only_changes: self.only_changes,

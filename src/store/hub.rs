@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::log::Submitted;
 use crate::log::topics::{Policies, Policy, TopicLog};
 use crate::position::Position;
+use crate::stats::Stats;
 use crate::subscription::{Subscribe, Subscription};
 use crate::topic::{Pattern, Topic};
 
@@ -52,8 +53,8 @@ use crate::topic::{Pattern, Topic};
 /// # }
 /// ```
 ///
-/// Memory: what the policies retain of each topic, at most twice that of one that waits, and about 250 bytes for each; of a
-/// topic that was forgotten, its name, up to 65,536 of them.
+/// Memory: what the policies retain of each topic, at most twice that of one that waits, and
+/// about 250 bytes for each; of a topic that was forgotten, its name, up to 65,536 of them.
 ///
 /// A cheap handle: clones share one hub. With the last handle it is closed.
 #[derive(Clone)]
@@ -82,6 +83,7 @@ impl Hub {
         HubBuilder {
             policies: Policies::default(),
             max_event_bytes: MAX_EVENT_BYTES,
+            name: None,
         }
     }
 
@@ -89,8 +91,8 @@ impl Hub {
     ///
     /// Callable from any thread, inside a runtime or not; it never waits for a
     /// subscriber. What it returns may be dropped, or awaited for back-pressure, if the
-    /// topic's policy says [`Overflow::Wait`](crate::Overflow::Wait). The first event of a topic also costs a look at every rule and at every
-    /// pattern that somebody reads by.
+    /// topic's policy says [`Overflow::Wait`](crate::Overflow::Wait). The first event of a
+    /// topic also costs a look at every rule and at every pattern that somebody reads by.
     ///
     /// # Errors
     ///
@@ -158,6 +160,26 @@ impl Hub {
         self.owner.0.head()
     }
 
+    /// What there is in all topics together, what was done, and who is behind: a snapshot, at its [cost](Stats#cost).
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.owner.0.stats()
+    }
+
+    /// The same of one topic, since it was made or was forgotten last. `None` if there is
+    /// none. Cost: a look at every subscription.
+    #[must_use]
+    pub fn stats_of(&self, topic: &Topic) -> Option<Stats> {
+        self.owner.0.stats_of(topic)
+    }
+
+    /// The same of the topics to which most was submitted, at most so many, the busiest
+    /// first. Cost: a look at every topic and at every subscription.
+    #[must_use]
+    pub fn topic_stats(&self, most: usize) -> Vec<Stats> {
+        self.owner.0.topic_stats(most)
+    }
+
     /// Takes no more events. Subscribers get what was submitted before and then
     /// end ([`End::Closed`](crate::End::Closed)). Closing twice is closing once.
     pub fn close(&self) {
@@ -202,6 +224,7 @@ impl fmt::Debug for Hub {
 pub struct HubBuilder {
     policies: Policies,
     max_event_bytes: usize,
+    name: Option<&'static str>,
 }
 
 impl HubBuilder {
@@ -240,10 +263,17 @@ impl HubBuilder {
         self
     }
 
+    /// What the store is called in its [figures](crate::Stats::store) and in log lines: a
+    /// word of the program's own, of which there are few. Default: none.
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
     /// The hub.
     #[must_use]
     pub fn build(self) -> Hub {
-        let log = TopicLog::new(self.policies, self.max_event_bytes);
+        let log = TopicLog::new(self.policies, self.max_event_bytes, self.name);
         Hub {
             owner: Arc::new(Owner(Arc::new(log))),
         }

@@ -8,6 +8,7 @@ use crate::error::SubmitError;
 use crate::event::Event;
 use crate::log::{Config, Lag, Overflow, Retention, Submitted};
 use crate::position::Position;
+use crate::stats::Stats;
 use crate::subscription::{Subscribe, Subscription};
 
 /// A lossless store: every subscriber gets every event, in order, within the
@@ -58,6 +59,7 @@ impl QueueStore {
             retention: Retention::new(),
             overflow: Overflow::DropOldest,
             max_event_bytes: MAX_EVENT_BYTES,
+            name: None,
         }
     }
 
@@ -95,6 +97,12 @@ impl QueueStore {
     #[must_use]
     pub fn latest(&self) -> Option<Position> {
         self.owner.0.head()
+    }
+
+    /// What there is, what was done, and who is behind: a snapshot, at its [cost](Stats#cost).
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.owner.0.stats()
     }
 
     /// Takes no more events. Subscribers get what was submitted before and then
@@ -142,6 +150,7 @@ pub struct QueueStoreBuilder {
     retention: Retention,
     overflow: Overflow,
     max_event_bytes: usize,
+    name: Option<&'static str>,
 }
 
 impl QueueStoreBuilder {
@@ -166,6 +175,13 @@ impl QueueStoreBuilder {
         self
     }
 
+    /// What the store is called in its [figures](crate::Stats::store) and in log lines: a
+    /// word of the program's own, of which there are few. Default: none.
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
     /// The store.
     #[must_use]
     pub fn build(self) -> QueueStore {
@@ -173,6 +189,7 @@ impl QueueStoreBuilder {
             owner: Owner::new(Config {
                 retention: self.retention,
                 lag: Lag::Overflow(self.overflow),
+                name: self.name,
                 max_event_bytes: self.max_event_bytes,
             }),
         }

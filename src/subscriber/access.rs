@@ -15,6 +15,7 @@ use crate::event::Event;
 #[cfg(feature = "websocket")]
 use crate::log::topics::Control;
 use crate::log::{LastEventId, Start};
+use crate::observe::{Happening, Protocol, Refused, Watched, observe};
 use crate::store::Store;
 use crate::subscription::{Subscribe, Subscription};
 
@@ -57,6 +58,7 @@ pub(crate) struct Entered {
     pub(crate) subscription: Subscription,
     pub(crate) admitted: Admitted,
     pub(crate) lifetime: Option<Duration>,
+    pub(crate) watched: Watched,
     #[cfg(feature = "websocket")]
     pub(crate) control: Option<Control>,
     /// The last one to drop.
@@ -100,9 +102,13 @@ impl Access {
         &self,
         permit: Permit,
         last_event_id: Option<LastEventId>,
+        protocol: Protocol,
     ) -> Option<Entered> {
         let rules = &*self.rules;
-        let admitted = self.streams.admit(permit.key, rules.limits)?;
+        let Some(admitted) = self.streams.admit(permit.key, rules.limits) else {
+            observe(&Happening::Refused(protocol, Refused::Limit));
+            return None;
+        };
         let store = permit.store.as_ref().unwrap_or(&self.store);
         #[cfg(feature = "websocket")]
         let control = permit.subscribe.control.clone();
@@ -120,6 +126,7 @@ impl Access {
             subscription,
             admitted,
             lifetime,
+            watched: Watched::new(protocol),
             #[cfg(feature = "websocket")]
             control,
             departure: rules.shutdown.as_ref().map(Shutdown::departure),

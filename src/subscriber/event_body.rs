@@ -2,8 +2,9 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,9 @@ use http_body::{Body, Frame, SizeHint};
 use super::shutdown::Departure;
 use super::streams::Admitted;
 use super::timer::{Due, Timer};
+use crate::detached::{Offering, Outcome};
+use crate::log::End;
+use crate::observe::{Ended, Watched};
 use crate::subscription::{Chunk, Subscription};
 use crate::wire::sse;
 
@@ -41,10 +45,14 @@ pub struct EventBody {
     is_head: bool,
 }
 
-#[expect(clippy::large_enum_variant, reason = "boxed as a whole")]
+#[allow(clippy::large_enum_variant, reason = "boxed as a whole")]
 enum Stage {
     Open(Open),
+    /// Its first frame is out, and the connection may want the rest of it.
+    Offered(Open, Offering),
     Once(Bytes),
+    /// Between two others, or at the end.
+    Over,
 }
 
 /// What happens to a client that has missed events.
@@ -63,14 +71,23 @@ pub enum OnGap {
     Stop,
 }
 
+/// A stream, whoever carries it.
 pub(crate) struct Open {
     pub(crate) subscription: Subscription,
     pub(crate) state: State,
     pub(crate) timer: Timer,
+    pub(crate) grant: Grant,
+}
+
+/// What a stream has from the request on until it ends.
+pub(crate) struct Grant {
     pub(crate) admitted: Admitted,
+    pub(crate) watched: Watched,
     pub(crate) on_gap: OnGap,
     /// Told at the end, so that not all clients come back at once.
     pub(crate) farewell: Duration,
+    /// It does not leave its server.
+    pub(crate) is_attached: bool,
     /// The last one to drop: who sees the end of a shutdown sees nothing of its streams.
     pub(crate) departure: Option<Departure>,
 }
@@ -120,7 +137,7 @@ impl EventBody {
     /// Ends the stream as a shutdown does, from a poll on that finds it streaming.
     #[cfg(feature = "rocket")]
     pub(crate) fn drain(&mut self) {
-        if let Some(Stage::Open(open)) = self.stream.as_deref_mut()
+        if let Some(Stage::Open(open) | Stage::Offered(open, _)) = self.stream.as_deref_mut()
             && matches!(open.state, State::Streaming | State::Leaving)
         {
             open.drain();
@@ -128,14 +145,28 @@ impl EventBody {
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let (bytes, last) = match self.stream.as_deref_mut() {
-            None => return Poll::Ready(None),
-            Some(Stage::Once(bytes)) => (Some(std::mem::take(bytes)), true),
-            Some(Stage::Open(open)) => {
-                let bytes = std::task::ready!(open.poll_bytes(cx));
-                let last = bytes.is_none() || matches!(open.state, State::Closing);
+        let Some(stage) = self.stream.as_deref_mut() else {
+            return Poll::Ready(None);
+        };
+        if let Stage::Offered(_, offering) = stage {
+            let outcome = ready!(offering.poll(cx));
+            *stage = stage.resolve(outcome);
+        }
+        let (bytes, last) = match stage {
+            Stage::Once(bytes) => (Some(mem::take(bytes)), true),
+            Stage::Open(open) => {
+                let is_first = matches!(open.state, State::Opening(_));
+                let mut bytes = ready!(open.poll_bytes(cx));
+                let last = bytes.is_none() || open.is_over();
+                if is_first
+                    && let Some(first) = &mut bytes
+                    && let Some(offering) = open.offer(first)
+                {
+                    *stage = stage.offered(offering);
+                }
                 (bytes, last)
             }
+            Stage::Offered(..) | Stage::Over => (None, true),
         };
         if last {
             // What was subscribed is let go of now, not when the connection ends.
@@ -145,17 +176,58 @@ impl EventBody {
     }
 }
 
+impl Stage {
+    fn offered(&mut self, offering: Offering) -> Self {
+        match mem::replace(self, Self::Over) {
+            Self::Open(open) => Self::Offered(open, offering),
+            other => other,
+        }
+    }
+
+    fn resolve(&mut self, outcome: Outcome) -> Self {
+        match (mem::replace(self, Self::Over), outcome) {
+            (Self::Offered(open, _), Outcome::Kept) => Self::Open(open),
+            (Self::Offered(open, offering), Outcome::Wanted) => {
+                offering.give(Box::new(open));
+                Self::Over
+            }
+            (other, _) => other,
+        }
+    }
+}
+
 impl Open {
-    /// `Closing` is entered with the last bytes, or with none.
-    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    /// Offers the stream to the connection, if it may leave its server. `first` is what it
+    /// begins with.
+    fn offer(&self, first: &mut Bytes) -> Option<Offering> {
+        if self.grant.is_attached || !self.subscription.is_of_log() {
+            return None;
+        }
+        let (offering, named) = Offering::make(first)?;
+        *first = named;
+        Some(offering)
+    }
+
+    /// Whether nothing comes any more.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, State::Closing)
+    }
+
+    /// The next blocks. `Closing` is entered with the last of them, or with none.
+    pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match &mut self.state {
             State::Opening(preamble) => {
-                let preamble = std::mem::take(preamble);
+                let preamble = mem::take(preamble);
                 self.state = State::Streaming;
                 return Poll::Ready(Some(preamble));
             }
             State::Streaming => {
-                if self.departure.as_ref().is_some_and(Departure::has_begun) {
+                if self
+                    .grant
+                    .departure
+                    .as_ref()
+                    .is_some_and(Departure::has_begun)
+                {
                     self.leave();
                 }
             }
@@ -168,13 +240,17 @@ impl Open {
             State::Closing => return Poll::Ready(None),
         }
         // Who is no longer permitted gets nothing more, whatever is waiting for it.
-        if self.admitted.is_revoked() || self.timer.is_over() {
-            return self.close();
+        if self.grant.admitted.is_revoked() {
+            return self.close(Ended::Revoked);
+        }
+        if self.timer.is_over() {
+            return self.close(Ended::Expired);
         }
         loop {
             return match self.subscription.poll_chunk(cx) {
-                Poll::Ready(Some(Chunk::Gap(_))) if self.on_gap == OnGap::Stop => {
+                Poll::Ready(Some(Chunk::Gap(_))) if self.grant.on_gap == OnGap::Stop => {
                     // The client comes back with the id it has, and gets its 204 then.
+                    self.grant.watched.ends(Ended::Gap);
                     self.state = State::Closing;
                     Poll::Ready(None)
                 }
@@ -182,18 +258,22 @@ impl Open {
                     self.timer.sent();
                     Poll::Ready(Some(bytes))
                 }
-                Poll::Ready(None) => self.close(),
+                Poll::Ready(None) => match (self.subscription.end(), &self.state) {
+                    (Some(End::Slow), _) => self.close(Ended::Slow),
+                    (_, State::Draining) => self.close(Ended::Shutdown),
+                    _ => self.close(Ended::Closed),
+                },
                 // Woken by the subscription, the shutdown, a revocation or the timer.
                 Poll::Pending => {
                     if matches!(self.state, State::Streaming)
-                        && let Some(departure) = &mut self.departure
+                        && let Some(departure) = &mut self.grant.departure
                         && departure.poll_begun(cx).is_ready()
                     {
                         self.leave();
                         continue;
                     }
-                    if self.admitted.poll_revoked(cx).is_ready() {
-                        return self.close();
+                    if self.grant.admitted.poll_revoked(cx).is_ready() {
+                        return self.close(Ended::Revoked);
                     }
                     if let Some(position) = self.subscription.next_bookmark(false) {
                         return Poll::Ready(Some(sse::bookmark(position)));
@@ -207,7 +287,7 @@ impl Open {
                             self.drain();
                             continue;
                         }
-                        Poll::Ready(Due::Deadline) => self.close(),
+                        Poll::Ready(Due::Deadline) => self.close(Ended::Expired),
                         Poll::Pending => Poll::Pending,
                     }
                 }
@@ -217,7 +297,7 @@ impl Open {
 
     /// A shutdown has begun: ends at once, or goes on until it is its turn.
     fn leave(&mut self) {
-        let turn = self.departure.as_mut().and_then(Departure::take_turn);
+        let turn = self.grant.departure.as_mut().and_then(Departure::take_turn);
         match turn {
             None => self.drain(),
             Some(turn) => {
@@ -232,9 +312,10 @@ impl Open {
         self.subscription.finish();
     }
 
-    fn close(&mut self) -> Poll<Option<Bytes>> {
+    fn close(&mut self, why: Ended) -> Poll<Option<Bytes>> {
+        self.grant.watched.ends(why);
         self.state = State::Closing;
-        Poll::Ready(Some(sse::farewell(self.farewell)))
+        Poll::Ready(Some(sse::farewell(self.grant.farewell)))
     }
 }
 
@@ -274,8 +355,8 @@ impl Stream for EventBody {
 impl fmt::Debug for EventBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let subscription = match self.stream.as_deref() {
-            Some(Stage::Open(open)) => Some(&open.subscription),
-            Some(Stage::Once(_)) | None => None,
+            Some(Stage::Open(open) | Stage::Offered(open, _)) => Some(&open.subscription),
+            Some(Stage::Once(_) | Stage::Over) | None => None,
         };
         f.debug_struct("EventBody")
             .field("subscription", &subscription)

@@ -36,12 +36,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 
 use super::access::{Access, Awaited, Hook, Now, Overload, Rules, When, clamp};
 use super::cors::Cors;
-use super::event_body::{EventBody, OnGap, Open, State};
+use super::event_body::{EventBody, Grant, OnGap, Open, State};
 use super::head::Head;
 use super::permit::{Answer, Permit, PermitAsync, Refusal};
 use super::shutdown::Shutdown;
 use super::timer::Timer;
 use crate::log::{LastEventId, Start};
+use crate::observe::{Ended, Happening, Protocol, observe};
 use crate::store::Store;
 use crate::wire::sse;
 
@@ -81,6 +82,7 @@ pub struct EventSource<W: When = Now> {
 #[derive(Clone)]
 struct Config {
     on_gap: OnGap,
+    is_attached: bool,
     keep_alive: Option<Duration>,
     retry: Option<Duration>,
     cors: Option<Cors>,
@@ -96,6 +98,7 @@ impl EventSource {
             access: Access::new(store),
             config: Arc::new(Config {
                 on_gap: OnGap::Tell,
+                is_attached: false,
                 keep_alive: Some(Duration::from_secs(15)),
                 retry: None,
                 cors: None,
@@ -210,6 +213,15 @@ impl<W: When> EventSource<W> {
         self.ruled(|rules| rules.start = start)
     }
 
+    /// Streams stay with the server, whatever listens: for a handler behind something that
+    /// lets the first frame of a body pass as it is and changes later ones, or that counts
+    /// on the response lasting as long as the stream. Without effect where streams stay
+    /// anyway. Default: they leave where a [listener](crate#detached-streams) is.
+    #[must_use]
+    pub fn attached(self) -> Self {
+        self.with(|config| config.is_attached = true)
+    }
+
     /// What happens to a client that has missed events. Default: [`OnGap::Tell`].
     #[must_use]
     pub fn on_gap(self, on_gap: OnGap) -> Self {
@@ -310,6 +322,13 @@ impl<W: When> EventSource<W> {
         self.access.streams().count()
     }
 
+    /// How many of the open streams have left their server for the threads of a
+    /// [listener](crate#detached-streams).
+    #[must_use]
+    pub fn detached(&self) -> usize {
+        self.access.streams().detached()
+    }
+
     /// Ends the streams that were permitted under this [key](Permit::key), at once:
     /// they send nothing more but their `retry:`, or a WebSocket its close with `1008`.
     /// Returns how many. Who comes back
@@ -367,15 +386,23 @@ impl<W: When> EventSource<W> {
         let response = match permitted {
             Ok(_) if asked.head_only => head(EventBody::head()),
             Ok(permit) => self.open(asked.last_event_id, permit),
-            Err(Refusal(Answer::Status(code))) => status(code),
-            Err(Refusal(Answer::Later)) => self.later(),
+            Err(refusal) => {
+                observe(&Happening::Refused(Protocol::EventStream, refusal.why()));
+                match refusal.0 {
+                    Answer::Status(code) => status(code),
+                    Answer::Later => self.later(),
+                }
+            }
         };
         with(response, &asked.headers)
     }
 
     fn open(&self, last_event_id: Option<LastEventId>, permit: Permit) -> Response<EventBody> {
         let config = &*self.config;
-        let Some(entered) = self.access.enter(permit, last_event_id) else {
+        let entered = self
+            .access
+            .enter(permit, last_event_id, Protocol::EventStream);
+        let Some(mut entered) = entered else {
             return match self.access.rules().overload {
                 Overload::Later => self.later(),
                 Overload::Unavailable => status(StatusCode::SERVICE_UNAVAILABLE),
@@ -384,16 +411,21 @@ impl<W: When> EventSource<W> {
         };
         let subscription = entered.subscription;
         if config.on_gap == OnGap::Stop && subscription.first_gap().is_some() {
+            entered.watched.ends(Ended::Gap);
             return status(StatusCode::NO_CONTENT);
         }
         head(EventBody::open(Open {
             state: State::Opening(sse::preamble(config.retry, subscription.bookmark())),
             subscription,
             timer: Timer::new(config.keep_alive, entered.lifetime),
-            admitted: entered.admitted,
-            on_gap: config.on_gap,
-            farewell: self.access.farewell(),
-            departure: entered.departure,
+            grant: Grant {
+                admitted: entered.admitted,
+                watched: entered.watched,
+                on_gap: config.on_gap,
+                farewell: self.access.farewell(),
+                is_attached: config.is_attached,
+                departure: entered.departure,
+            },
         }))
     }
 

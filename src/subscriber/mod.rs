@@ -20,11 +20,20 @@ mod websocket;
 
 pub use self::access::{Awaited, Now, Overload, When};
 pub use self::cors::Cors;
+pub(crate) use self::event_body::Open;
 pub use self::event_body::{EventBody, OnGap};
+#[cfg(feature = "detached")]
+pub(crate) use self::event_body::{Grant, State};
 pub use self::event_source::EventSource;
 pub use self::head::Head;
 pub use self::permit::{Permit, Refusal};
 pub use self::shutdown::Shutdown;
+#[cfg(feature = "detached")]
+pub(crate) use self::shutdown::{Departure, Waived};
+#[cfg(feature = "detached")]
+pub(crate) use self::streams::Admitted;
+#[cfg(feature = "detached")]
+pub(crate) use self::timer::Timer;
 #[cfg(all(feature = "websocket", any(feature = "actix-web", feature = "rocket")))]
 pub(crate) use self::websocket::Handshake;
 #[cfg(all(feature = "websocket", feature = "rocket"))]

@@ -11,6 +11,7 @@ use http::StatusCode;
 use super::head::Head;
 use crate::log::Start;
 use crate::log::topics::Control;
+use crate::observe::Refused;
 use crate::store::Store;
 use crate::subscription::Subscribe;
 use crate::topic::Topics;
@@ -143,6 +144,13 @@ impl Refusal {
             Self(Answer::Status(status))
         } else {
             Self::FORBIDDEN
+        }
+    }
+
+    pub(crate) fn why(self) -> Refused {
+        match self.0 {
+            Answer::Status(status) => Refused::Hook(status.as_u16()),
+            Answer::Later => Refused::Later,
         }
     }
 

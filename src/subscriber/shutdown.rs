@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::log::{Latch, Notice, Turns};
+use crate::observe::{Happening, observe};
 
 /// Ends every stream of the [`EventSource`](crate::EventSource)s that it was given
 /// to, and lets the rest of a server wait for the same moment.
@@ -186,8 +187,11 @@ impl Shutdown {
 
     /// Begins it. Beginning twice is beginning once. Does not wait.
     pub fn begin(&self) {
-        self.shared.moment.get_or_init(Instant::now);
+        let is_new = self.shared.moment.set(Instant::now()).is_ok();
         self.shared.begun.set();
+        if is_new {
+            observe(&Happening::ShutdownBegun);
+        }
     }
 
     /// Whether it has begun.
@@ -277,6 +281,54 @@ impl Departure {
         }
         let wait = self.shared.pace.as_ref()?.next()?;
         self.shared.moment.get()?.checked_add(wait)
+    }
+}
+
+#[cfg(feature = "detached")]
+impl Departure {
+    /// Leaves it to somebody else to hear of the beginning.
+    pub(crate) fn waived(self) -> Waived {
+        Waived {
+            has_turn: self.has_turn,
+            shared: self.shared,
+            open: self._open,
+        }
+    }
+}
+
+/// A departure for which somebody else hears that the shutdown begins: a third of its size.
+#[cfg(feature = "detached")]
+pub(crate) struct Waived {
+    has_turn: bool,
+    shared: Arc<Shared>,
+    open: watch::Receiver<()>,
+}
+
+#[cfg(feature = "detached")]
+impl Waived {
+    /// Hears of it by itself again.
+    pub(crate) fn alone(self) -> Departure {
+        Departure {
+            has_turn: self.has_turn,
+            notice: self.notice(),
+            shared: self.shared,
+            _open: self.open,
+        }
+    }
+
+    /// Whether the shutdown has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.shared.begun.is_set()
+    }
+
+    /// To hear of the beginning for all that have the same [`id`](Self::id).
+    pub(crate) fn notice(&self) -> Notice {
+        Notice::of(&self.shared.begun)
+    }
+
+    /// Which shutdown it is, while this lives.
+    pub(crate) fn id(&self) -> usize {
+        Arc::as_ptr(&self.shared) as usize
     }
 }
 

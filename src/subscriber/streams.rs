@@ -18,6 +18,8 @@ pub(crate) struct Streams {
 #[derive(Debug, Default)]
 struct Open {
     total: usize,
+    /// How many of them have left their server.
+    detached: usize,
     keys: HashMap<Arc<str>, Keyed>,
 }
 
@@ -39,7 +41,9 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     streams: Arc<Streams>,
-    key: Option<(Arc<str>, Notice)>,
+    /// Boxed: most have none, and of streams there are many.
+    key: Option<Box<(Arc<str>, Notice)>>,
+    is_detached: bool,
 }
 
 impl Streams {
@@ -51,6 +55,10 @@ impl Streams {
 
     pub(crate) fn count(&self) -> usize {
         self.open.lock().total
+    }
+
+    pub(crate) fn detached(&self) -> usize {
+        self.open.lock().detached
     }
 
     /// `None` if there are too many already.
@@ -78,13 +86,14 @@ impl Streams {
                     return None;
                 }
                 keyed.count += 1;
-                Some((key, Notice::of(&keyed.revoked)))
+                Some(Box::new((key, Notice::of(&keyed.revoked))))
             }
         };
         open.total += 1;
         Some(Admitted {
             streams: Arc::clone(self),
             key,
+            is_detached: false,
         })
     }
 
@@ -102,18 +111,24 @@ impl Streams {
 impl Admitted {
     #[cfg(feature = "websocket")]
     pub(crate) fn key(&self) -> Option<&str> {
-        self.key.as_ref().map(|(key, _)| &**key)
+        self.key.as_ref().map(|keyed| &*keyed.0)
+    }
+
+    /// It has left its server.
+    #[cfg(feature = "detached")]
+    pub(crate) fn detach(&mut self) {
+        if !std::mem::replace(&mut self.is_detached, true) {
+            self.streams.open.lock().detached += 1;
+        }
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
-        self.key
-            .as_ref()
-            .is_some_and(|(_, revoked)| revoked.is_set())
+        self.key.as_ref().is_some_and(|keyed| keyed.1.is_set())
     }
 
     pub(crate) fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.key {
-            Some((_, revoked)) => revoked.poll_set(cx),
+            Some(keyed) => keyed.1.poll_set(cx),
             None => Poll::Pending,
         }
     }
@@ -123,7 +138,10 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         let mut open = self.streams.open.lock();
         open.total -= 1;
-        if let Some((key, revoked)) = &self.key
+        if self.is_detached {
+            open.detached -= 1;
+        }
+        if let Some((key, revoked)) = self.key.as_deref()
             && let Some(keyed) = open.keys.get_mut(key)
             // After a revocation the key's place may be another's.
             && revoked.is_of(&keyed.revoked)

@@ -3,10 +3,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Fires when nothing has been sent for the keep-alive interval, at the turn and at the
@@ -20,10 +21,16 @@ pub(crate) struct Timer {
     keep_alive: Option<Duration>,
     deadline: Option<Instant>,
     turn: Option<Instant>,
+    /// When it was last quiet, which is known when it is asked what is due.
     sent: Instant,
+    has_sent: bool,
+    /// Somebody else waits, and polls when it is time.
+    is_driven: bool,
     /// Made at the first wait, inside the server's runtime. Boxed, so that bodies
     /// are `Unpin`.
     sleep: Option<Pin<Box<Sleep>>>,
+    /// When the sleep ends and whom it wakes then, so that it is not touched before.
+    asleep: Option<(Instant, Waker)>,
 }
 
 /// What it is time for.
@@ -43,13 +50,51 @@ impl Timer {
             deadline: lifetime.and_then(|lifetime| now.checked_add(lifetime)),
             turn: None,
             sent: now,
+            has_sent: false,
+            is_driven: false,
             sleep: None,
+            asleep: None,
         }
     }
 
-    /// Something was sent.
+    /// From here on nothing is waited for: whoever polls does so at [`due`](Self::due).
+    #[cfg(feature = "detached")]
+    pub(crate) fn drive(&mut self) {
+        self.is_driven = true;
+        self.sleep = None;
+        self.asleep = None;
+    }
+
+    /// When there is something to do without an event.
+    #[cfg(feature = "detached")]
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.next().map(|(at, _)| at)
+    }
+
+    /// The keep-alive interval and the deadline.
+    #[cfg(feature = "detached")]
+    pub(crate) fn terms(&self) -> (Option<Duration>, Option<Instant>) {
+        (self.keep_alive, self.deadline)
+    }
+
+    /// One that was driven, and whose stream has just sent something.
+    #[cfg(feature = "detached")]
+    pub(crate) fn driven(keep_alive: Option<Duration>, deadline: Option<Instant>) -> Self {
+        Self {
+            keep_alive,
+            deadline,
+            turn: None,
+            sent: Instant::now(),
+            has_sent: false,
+            is_driven: true,
+            sleep: None,
+            asleep: None,
+        }
+    }
+
+    /// Something was sent. The clock is read once, when there is nothing more to send.
     pub(crate) fn sent(&mut self) {
-        self.sent = Instant::now();
+        self.has_sent = true;
     }
 
     /// Whether the deadline has passed, for a stream that never waits.
@@ -72,7 +117,7 @@ impl Timer {
     /// A keep-alive that is due is taken: the next interval counts from now. So is a
     /// turn: there is no other.
     pub(crate) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
-        if Handle::try_current().is_err() {
+        if self.sleep.is_none() && !self.is_driven && Handle::try_current().is_err() {
             // No runtime, no timer; the stream itself does not need one, and what nobody
             // would wake it for it does not wait for.
             return match self.turn.take() {
@@ -81,27 +126,47 @@ impl Timer {
             };
         }
         loop {
+            let now = Instant::now();
+            if std::mem::take(&mut self.has_sent) {
+                self.sent = now;
+            }
             let Some((at, due)) = self.next() else {
                 return Poll::Pending;
             };
-            if at <= Instant::now() {
+            if at <= now {
                 match due {
-                    Due::KeepAlive => self.sent(),
+                    Due::KeepAlive => self.sent = now,
                     Due::Turn => self.turn = None,
                     Due::Deadline => {}
                 }
                 return Poll::Ready(due);
             }
+            if self.is_driven {
+                return Poll::Pending;
+            }
+            // It may fire too early, after something was sent, but never too late.
+            if let Some((wakes, waker)) = &self.asleep
+                && now < *wakes
+                && *wakes <= at
+                && waker.will_wake(cx.waker())
+            {
+                return Poll::Pending;
+            }
             match &mut self.sleep {
                 None => self.sleep = Some(Box::pin(sleep_until(at))),
-                // It may fire too early, after something was sent, but never too late.
                 Some(sleep) if sleep.is_elapsed() || sleep.deadline() > at => {
                     sleep.as_mut().reset(at);
                 }
                 Some(_) => {}
             }
-            if let Some(sleep) = &mut self.sleep {
-                ready!(sleep.as_mut().poll(cx));
+            // Without budget a sleep is pending and has not heard of the waker.
+            let has_heard = has_budget_remaining();
+            if let Some(sleep) = &mut self.sleep
+                && sleep.as_mut().poll(cx).is_pending()
+            {
+                let wakes = sleep.deadline();
+                self.asleep = has_heard.then(|| (wakes, cx.waker().clone()));
+                return Poll::Pending;
             }
         }
     }

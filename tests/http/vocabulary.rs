@@ -128,7 +128,7 @@ impl Door {
     pub(crate) const ALL_HTTP2: [Self; 3] = [Self::Http2, Self::Auto, Self::Tower];
 
     /// How the connection ends is not looked at: clients leave as they like.
-    async fn serve(self, socket: TcpStream, events: EventSource, watcher: Watcher) {
+    async fn serve(self, socket: crate::Connection, events: EventSource, watcher: Watcher) {
         let io = TokioIo::new(socket);
         let either = auto::Builder::new(TokioExecutor::new());
         match self {
@@ -193,6 +193,16 @@ impl Server {
         }
     }
 
+    /// One that was started in another way.
+    #[allow(dead_code, reason = "for the tests of `detached`")]
+    pub(crate) fn at(address: SocketAddr, serving: JoinHandle<()>) -> Self {
+        Self {
+            address,
+            stop: None,
+            serving,
+        }
+    }
+
     /// Accepts nothing more and waits for what is open, as hyper-util does it.
     pub(crate) async fn finish(mut self) {
         if let Some(stop) = self.stop.take() {
@@ -214,6 +224,8 @@ async fn serve(
     events: EventSource,
     mut stopped: oneshot::Receiver<()>,
 ) {
+    #[allow(unused_mut, reason = "not every listener changes")]
+    let mut listener = crate::listener(listener);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -334,6 +346,19 @@ impl Client {
             }
             assert!(self.read().await, "the connection ends inside a head");
         }
+    }
+
+    /// Reads a response whose body is so long, and which need not be looked at. Returns its
+    /// status.
+    #[allow(dead_code, reason = "for the tests of `detached`")]
+    pub(crate) async fn skip_response(&mut self, body: usize) -> u16 {
+        let head = self.head().await;
+        self.framing = Framing::Ended;
+        while self.raw.len() < body {
+            assert!(self.read().await, "the connection ends inside a body");
+        }
+        drop(self.raw.drain(..body));
+        head.status()
     }
 
     /// The next chunk of the body as it stands on the wire, its framing included.

@@ -34,11 +34,12 @@ use super::forgotten::Forgotten;
 use super::hold::Hold;
 use super::policy::Policies;
 use super::presence;
-use super::slab::Slab;
 use super::state::{Slot, State};
+use super::stats::Tally;
 use crate::entry::Entry;
 use crate::event::EventName;
 use crate::log::ring;
+use crate::log::slab::Slab;
 use crate::position::{Epoch, Position};
 use crate::topic::{Pattern, Topic};
 use crate::wire::sse::{self, Encoded};
@@ -63,10 +64,12 @@ pub(super) struct Index {
     born: u32,
     /// How many wants there have been.
     comers: u64,
+    /// How many events newer ones took the place of, in topics that were forgotten.
+    replaced: u64,
 }
 
 /// Never that of another topic, although the place is given again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct TopicId {
     at: u32,
     born: u32,
@@ -95,6 +98,7 @@ impl Index {
             hand: 0,
             born: 0,
             comers: 0,
+            replaced: 0,
         }
     }
 
@@ -223,6 +227,7 @@ impl Index {
             state.evict(now, self.comers, after);
         }
         state.readers += 1;
+        state.tally.begin();
         let readers = state.readers;
         let crowd = Arc::clone(state.crowd.get_or_insert_with(Crowd::new));
         self.announce(name, presence::JOIN, who, readers, now, after);
@@ -347,7 +352,11 @@ impl Index {
             readers: 0,
             hold: None,
             groups: groups.map(|(_, id)| *id).collect(),
+            tally: Tally::default(),
         };
+        if !state.groups.is_empty() {
+            state.tally.begin();
+        }
         let groups = state.groups.clone();
         let waits = state.policy.stall();
         state.hold = waits.map(|stall| Hold::new(stall, self.holders_in(&groups)));
@@ -375,6 +384,7 @@ impl Index {
         };
         self.names.remove(&state.name);
         let mark = if state.policy.conflates {
+            self.replaced += state.gone;
             0
         } else {
             state.evicted
@@ -406,7 +416,20 @@ impl Index {
         }
     }
 
-    fn state(&self, id: TopicId) -> Option<&State> {
+    pub(super) fn find(&self, name: &Topic) -> Option<TopicId> {
+        self.names.get(name).copied()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = TopicId> + '_ {
+        self.names.values().copied()
+    }
+
+    /// How many events newer ones took the place of, in topics that were forgotten.
+    pub(super) fn replaced(&self) -> u64 {
+        self.replaced
+    }
+
+    pub(super) fn state(&self, id: TopicId) -> Option<&State> {
         let state = self.topics.get(id.at)?;
         (state.born == id.born).then_some(state)
     }

@@ -12,9 +12,9 @@
 //!
 //! # Locks
 //!
-//! `index` (what is retained, and who reads what), then a crowd's `waiters` or `run`. As
-//! in a log of one topic, a reader parks while it still holds `index`, and an appender
-//! wakes after it has let go of it.
+//! `index` (what is retained, and who reads what), then a crowd's `waiters` or `run`, or
+//! `register` (how far who reads is). As in a log of one topic, a reader parks while it
+//! still holds `index`, and an appender wakes after it has let go of it.
 //!
 //! A reader parks with each crowd that it is of. It is woken by the topics that it reads
 //! and by no others.
@@ -34,8 +34,8 @@ mod policy;
 mod presence;
 mod reader;
 mod room;
-mod slab;
 mod state;
+mod stats;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,14 +54,16 @@ use self::control::Change;
 use self::crowd::Crowd;
 use self::index::{After, Index, TopicId, Want};
 use self::reader::Place;
-use super::signal::Gauge;
+use self::stats::Read;
 use super::start::{LastEventId, Start};
 use super::sync::RwLock;
+use super::tally::Register;
 use super::{Found, PAGE, ring};
 use crate::entry::Entry;
 use crate::error::{SubmitAllError, SubmitError};
 use crate::event::Event;
 use crate::gap::{Gap, GapReason};
+use crate::observe::{Happening, observe};
 use crate::position::Position;
 use crate::subscription::Subscribe;
 use crate::topic::{Topic, Topics};
@@ -70,7 +72,10 @@ use crate::wire::sse::{self, Encoded};
 #[derive(Debug)]
 pub(crate) struct TopicLog {
     index: RwLock<Index>,
-    subscriptions: Gauge,
+    /// Who reads, and what they have had.
+    register: Register<Vec<Read>>,
+    /// For those who look at its figures.
+    name: Option<&'static str>,
     max_event_bytes: usize,
     policies: Policies,
     /// What fits into every topic.
@@ -85,14 +90,19 @@ pub(crate) struct TopicLog {
 const SWEPT: usize = 2;
 
 impl TopicLog {
-    pub(crate) fn new(policies: Policies, max_event_bytes: usize) -> Self {
+    pub(crate) fn new(
+        policies: Policies,
+        max_event_bytes: usize,
+        name: Option<&'static str>,
+    ) -> Self {
         Self {
             have_age: policies.have_age(),
             wait: policies.wait(),
             least_bytes: policies.least_bytes(),
             index: RwLock::new(Index::new(policies.clone())),
             policies,
-            subscriptions: Gauge::new(),
+            register: Register::new(),
+            name,
             max_event_bytes,
         }
     }
@@ -186,8 +196,14 @@ impl TopicLog {
     }
 
     pub(crate) fn close(&self) {
-        let woken = self.index.write().close();
+        let mut index = self.index.write();
+        let is_new = !index.is_closed();
+        let woken = index.close();
+        drop(index);
         wake(&woken);
+        if is_new {
+            observe(&Happening::StoreClosed { store: self.name });
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -220,7 +236,7 @@ impl TopicLog {
     }
 
     pub(crate) fn subscriptions(&self) -> usize {
-        self.subscriptions.get()
+        self.register.readers()
     }
 
     /// Registers a subscription; every one must be given back to
@@ -244,9 +260,8 @@ impl TopicLog {
                 Some((GapReason::Malformed, None)),
             ),
         };
-        let wanted = subscribe.topics.topics.len() + subscribe.topics.patterns.len();
-        let mut wants = Vec::with_capacity(wanted);
-        let mut places = Vec::with_capacity(wanted);
+        let most = subscribe.topics.len();
+        let (mut wants, mut places) = (Vec::with_capacity(most), Vec::with_capacity(most));
         let mut after = After::default();
         let is_counted = self.wait && !subscribe.conflate;
         let since = index.come();
@@ -318,9 +333,10 @@ impl TopicLog {
             .is_none();
         let gap = reason.map(|(reason, from)| Gap::new(reason, None, from, index.position(told)));
         let holds = is_counted && index.hold_for(wants.iter());
+        let reads = Read::all(&index, &wants);
+        let seated = self.register.enter(subscribe.name.clone(), told + 1, reads);
         drop(index);
         wake(&after.woken);
-        self.subscriptions.add();
         let reader = Reader {
             told,
             joined: newest,
@@ -331,7 +347,7 @@ impl TopicLog {
             is_counted,
             holds,
             passed: Vec::new(),
-            name: subscribe.name.clone(),
+            seated,
             wants,
             ahead,
             places,
@@ -347,12 +363,12 @@ impl TopicLog {
         self.let_go(reader);
         let (now, mut after) = (Instant::now(), After::default());
         let mut index = self.index.write();
-        for want in reader.wants.drain(..) {
-            index.leave(&want, reader.name.as_deref(), now, &mut after);
+        for want in std::mem::take(&mut reader.wants) {
+            index.leave(&want, reader.name(), now, &mut after);
         }
+        self.register.leave(&reader.seated);
         drop(index);
         wake(&after.woken);
-        self.subscriptions.sub();
     }
 
     /// Holds nothing back for a reader any more: it has ended.
@@ -386,7 +402,7 @@ impl TopicLog {
             if reader.wants.len() >= Topics::MAX || index.wants(&reader.wants, topic).is_some() {
                 continue;
             }
-            let (id, crowd) = index.read_topic(topic, reader.name.as_deref(), now, &mut after);
+            let (id, crowd) = index.read_topic(topic, reader.name(), now, &mut after);
             if index.conflates(id)
                 && !index.reads(&reader.wants, id)
                 && let Some(current) = index.event(id, index.last(id, 1, Some(now)))
@@ -431,6 +447,7 @@ impl TopicLog {
             };
             reader.want(&mut index, want, crowd);
         }
+        self.read_others(reader, &index);
         drop(index);
         wake(&after.woken);
     }
@@ -453,8 +470,9 @@ impl TopicLog {
             if reader.is_counted {
                 index.release(&want, reader.told, now, &mut after);
             }
-            index.leave(&want, reader.name.as_deref(), now, &mut after);
+            index.leave(&want, reader.name(), now, &mut after);
         }
+        self.read_others(reader, &index);
         reader.added.retain(|entry| {
             entry
                 .topic()
@@ -514,6 +532,7 @@ impl TopicLog {
     ) -> Poll<Found<(Entry, Vec<Entry>)>> {
         if !reader.added.is_empty() {
             let current = reader.added.remove(0);
+            self.count_added(reader, &current);
             return Poll::Ready(Found::Events((current, Vec::new())));
         }
         let (told, now) = (reader.told, self.now());
@@ -525,6 +544,7 @@ impl TopicLog {
                 reader.is_counted && index.hold_for(reader.wants.iter().filter(is_group));
             if !reader.holds {
                 let (found, replaced) = reader.find(cx, &index, bytes, now);
+                self.count_found(reader, &found);
                 drop(index);
                 drop(replaced);
                 reader.settle(told);
@@ -534,6 +554,7 @@ impl TopicLog {
         let mut after = After::default();
         let mut index = self.index.write();
         let (found, replaced) = reader.find(cx, &index, bytes, now);
+        self.count_found(reader, &found);
         reader.pass(&mut index, told, &mut after);
         drop(index);
         drop(replaced);

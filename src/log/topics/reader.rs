@@ -7,8 +7,10 @@ use tokio::time::Instant;
 
 use super::crowd::Crowd;
 use super::index::{After, Ahead, Index, Next, TopicId, Want};
+use super::stats::{self, Delivered};
 use crate::entry::Entry;
 use crate::gap::{Gap, GapReason};
+use crate::log::tally::Seated;
 use crate::log::waiters::Ticket;
 use crate::log::{End, Found};
 
@@ -34,8 +36,8 @@ pub(crate) struct Reader {
     pub(super) holds: bool,
     /// In which of those that wait it is further than it is counted.
     pub(super) passed: Vec<TopicId>,
-    /// What presence says of it.
-    pub(super) name: Option<Arc<str>>,
+    /// Also holds what presence says of it.
+    pub(super) seated: Seated,
     pub(super) wants: Vec<Want>,
     /// What comes next in the topics that it wants by name, if they are many.
     pub(super) ahead: Option<Box<Ahead>>,
@@ -70,7 +72,7 @@ impl Reader {
     ) -> (Poll<Found<Events>>, Vec<Waker>) {
         let Some((offset, next)) = self.next(index, now) else {
             // What it knows is another matter: nobody has told it yet.
-            self.told = index.next() - 1;
+            self.reach(index.next() - 1);
             if index.is_closed() {
                 return (Poll::Ready(Found::End(End::Closed)), Vec::new());
             }
@@ -106,6 +108,7 @@ impl Reader {
             return Found::End(End::Closed);
         };
         let (first, mut more) = (first.clone(), Vec::new());
+        let mut delivered = Delivered::of(id);
         self.count(index, id, offset);
         let mut size = first.sse().len();
         while size < bytes
@@ -115,8 +118,10 @@ impl Reader {
         {
             size += entry.sse().len();
             more.push(entry.clone());
+            delivered.one_more(index, id, self.seated.readers());
             self.count(index, id, offset);
         }
+        delivered.end(index, self.seated.readers());
         Found::Events((first, more))
     }
 
@@ -151,10 +156,16 @@ impl Reader {
 
     fn tell(&mut self, topic: Option<TopicId>, offset: u64) {
         self.known = offset;
-        self.told = offset;
+        self.reach(offset);
         if self.holds {
             self.passed.extend(topic);
         }
+    }
+
+    /// There is nothing more for it up to here.
+    fn reach(&mut self, offset: u64) {
+        self.told = offset;
+        self.seated.move_to(offset + 1);
     }
 
     /// It was told up to here before it read; it is counted where it is now.
@@ -237,9 +248,13 @@ impl Reader {
     /// How many events of a topic it will not get, if that is known.
     fn miss(&mut self, index: &Index, topic: Option<TopicId>, now: Option<Instant>) -> Option<u64> {
         let topic = topic?;
-        let gone = index.gone(topic, now)?;
-        let seen = self.seen(topic)?.replace(gone)?;
-        gone.checked_sub(seen)
+        let gone = index.gone(topic, now);
+        let seen = self.seen(topic).and_then(|seen| seen.replace(gone?));
+        let missed = gone
+            .zip(seen)
+            .and_then(|(gone, seen)| gone.checked_sub(seen));
+        stats::tell(index, topic, missed, self.seated.readers());
+        missed
     }
 }
 

@@ -10,6 +10,7 @@ use super::crowd::Crowd;
 use super::hold::Hold;
 use super::index::{After, GroupId};
 use super::policy::Policy;
+use super::stats::Tally;
 use crate::entry::Entry;
 use crate::topic::Topic;
 
@@ -33,6 +34,7 @@ pub(super) struct State {
     pub(super) hold: Option<Box<Hold>>,
     /// The patterns that match it.
     pub(super) groups: Vec<GroupId>,
+    pub(super) tally: Tally,
 }
 
 #[derive(Debug)]

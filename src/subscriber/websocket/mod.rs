@@ -96,6 +96,7 @@ use super::event_source::EventSource;
 use super::head::Head;
 use super::permit::{Answer, Permit, Refusal};
 use crate::log::LastEventId;
+use crate::observe::{Happening, Protocol, Refused, observe};
 use crate::store::Store;
 use crate::wire::ws::Envelope;
 
@@ -314,10 +315,12 @@ impl<W: When> WebSocketSubscriber<W> {
             Ok(opening) => opening,
             Err(unopened) => {
                 let response = unopened.response(request.version());
+                refused(Refused::Handshake(response.status().as_u16()));
                 return W::now(then(Handshake::refused(response)));
             }
         };
         if !self.config.origins.allow(request) {
+            refused(Refused::Origin);
             return W::now(then(Handshake::refused(refusal(StatusCode::FORBIDDEN))));
         }
         let head = Head::of(request);
@@ -340,7 +343,10 @@ impl<W: When> WebSocketSubscriber<W> {
         last_event_id: Option<LastEventId>,
     ) -> Result<Session, StatusCode> {
         let entered = match permitted {
-            Ok(permit) => match self.access.enter(permit, last_event_id) {
+            Ok(permit) => match self
+                .access
+                .enter(permit, last_event_id, Protocol::WebSocket)
+            {
                 Some(entered) => Some(entered),
                 None => match self.access.rules().overload {
                     Overload::Later => None,
@@ -348,8 +354,13 @@ impl<W: When> WebSocketSubscriber<W> {
                     Overload::Stop => return Err(StatusCode::NO_CONTENT),
                 },
             },
-            Err(Refusal(Answer::Status(status))) => return Err(status),
-            Err(Refusal(Answer::Later)) => None,
+            Err(refusal) => {
+                refused(refusal.why());
+                match refusal.0 {
+                    Answer::Status(status) => return Err(status),
+                    Answer::Later => None,
+                }
+            }
         };
         Ok(Session {
             entered,
@@ -371,6 +382,10 @@ impl Handshake {
             session: None,
         }
     }
+}
+
+fn refused(why: Refused) {
+    observe(&Happening::Refused(Protocol::WebSocket, why));
 }
 
 /// How long a server has to hand a connection over once it has our answer. It is a

@@ -20,6 +20,7 @@ use super::io::{Io, Violation};
 use super::received::Received;
 use crate::log::End;
 use crate::log::topics::Control;
+use crate::observe::{Ended, Watched};
 use crate::position::Position;
 use crate::subscriber::access::Entered;
 use crate::subscriber::shutdown::Departure;
@@ -120,6 +121,7 @@ enum State {
 struct Open {
     subscription: Subscription,
     admitted: Admitted,
+    watched: Watched,
     control: Option<Control>,
     stage: Stage,
     /// The position that was sent last.
@@ -180,6 +182,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         self.state = State::Open(Box::new(Open {
             subscription: entered.subscription,
             admitted: entered.admitted,
+            watched: entered.watched,
             control: entered.control,
             stage: Stage::Streaming,
             told,
@@ -231,9 +234,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
     fn is_to_end(&mut self) -> bool {
         match &self.state {
             State::Open(open) if open.admitted.is_revoked() => {
+                self.ends(Ended::Revoked);
                 self.close(code::POLICY, "revoked");
             }
             State::Open(_) if self.timer.is_over() => {
+                self.ends(Ended::Expired);
                 self.close_for_a_while(code::RESTART);
             }
             State::Open(_) => {}
@@ -264,6 +269,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
                 if matches!(error, Error::Io(_)) {
                     self.linger();
                 } else {
+                    self.ends(Ended::Violation);
                     self.leave();
                 }
                 Poll::Ready(())
@@ -342,12 +348,17 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
                 None => Poll::Pending,
             };
         };
-        match (frames, open.subscription.end()) {
-            (Some(frames), _) => self.socket.get_mut().send(frames),
-            (None, Some(End::Slow)) => self.close_for_a_while(code::TOO_SLOW),
-            (None, _) if open.stage == Stage::Draining => self.close_for_a_while(code::RESTART),
-            (None, _) => self.close_for_a_while(code::GOING_AWAY),
-        }
+        let (code, why) = match (frames, open.subscription.end()) {
+            (Some(frames), _) => {
+                self.socket.get_mut().send(frames);
+                return Poll::Ready(());
+            }
+            (None, Some(End::Slow)) => (code::TOO_SLOW, Ended::Slow),
+            (None, _) if open.stage == Stage::Draining => (code::RESTART, Ended::Shutdown),
+            (None, _) => (code::GOING_AWAY, Ended::Closed),
+        };
+        self.ends(why);
+        self.close_for_a_while(code);
         Poll::Ready(())
     }
 
@@ -366,7 +377,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
             }
         }
         match self.timer.poll_due(cx) {
-            Poll::Ready(Due::KeepAlive) if self.is_pinged => Poll::Ready(Next::End),
+            Poll::Ready(Due::KeepAlive) if self.is_pinged => {
+                self.ends(Ended::Silent);
+                Poll::Ready(Next::End)
+            }
             Poll::Ready(Due::KeepAlive) => {
                 self.is_pinged = true;
                 if let State::Open(open) = &mut self.state {
@@ -418,6 +432,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
     /// Closes it for something that the client did, and takes nothing more of it: no
     /// answer either, so none is waited for.
     fn refuse(&mut self, code: u16, reason: &str) {
+        self.ends(Ended::Violation);
         self.close(code, reason);
         self.linger();
     }
@@ -431,6 +446,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
     fn close(&mut self, code: u16, reason: &str) {
         self.say(Message::close(CloseCode::try_from(code).ok(), reason));
         self.leave();
+    }
+
+    /// Says why the stream is about to end, if it is still there.
+    fn ends(&mut self, why: Ended) {
+        if let State::Open(open) = &mut self.state {
+            open.watched.ends(why);
+        }
     }
 
     /// Lets go of what is subscribed, now and not when the other side has answered.

@@ -11,7 +11,7 @@ use super::{After, Index, TopicId};
 use crate::log::topics::crowd::Crowd;
 use crate::topic::Pattern;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::log::topics) struct GroupId(pub(super) u32);
 
 /// Those who read by one pattern.
@@ -167,6 +167,7 @@ impl Index {
         for topic in topics {
             if let Some(state) = self.topics.get_mut(topic.at) {
                 state.groups.push(id);
+                state.tally.begin();
                 waits |= state.hold.is_some();
             }
         }

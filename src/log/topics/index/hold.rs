@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use super::group::{From, GroupId};
 use super::next::Want;
 use super::{After, Index, State, TopicId};
+use crate::log::slab::Slab;
 use crate::log::topics::crowd::Crowd;
-use crate::log::topics::slab::Slab;
 use crate::log::topics::state::Retained;
 use crate::topic::Topic;
 

@@ -1,0 +1,80 @@
+//! The shards of a listener: threads that own the sockets of detached streams.
+
+use std::io;
+use std::net::TcpStream;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use super::inbox::{Adopted, Inbox};
+use super::shard::{INBOX, Shard};
+use crate::log::Turns;
+use crate::subscriber::Open;
+
+/// Settings that shards have from their listener.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) send_buffer: Option<usize>,
+    pub(super) stall: Duration,
+}
+
+/// Started when the first stream comes; a shard ends when the engine is gone and its last
+/// stream has ended.
+#[derive(Debug)]
+pub(super) struct Engine {
+    shards: Box<[OnceLock<Option<Arc<Inbox>>>]>,
+    turns: Turns,
+    terms: Terms,
+}
+
+impl Engine {
+    pub(super) fn new(shards: usize, terms: Terms) -> Self {
+        Self {
+            shards: (0..shards.max(1)).map(|_| OnceLock::new()).collect(),
+            turns: Turns::new(),
+            terms,
+        }
+    }
+
+    /// Whether there is a thread to take streams, started if need be.
+    pub(super) fn takes_streams(&self) -> bool {
+        // Elsewhere readiness is not what these loops take it for.
+        cfg!(unix) && self.shard(0).is_some()
+    }
+
+    /// Who is taken by nobody is hung up on, and comes back with the id that it has.
+    pub(super) fn adopt(&self, socket: TcpStream, open: Box<Open>) {
+        let mut adopted = Adopted { socket, open };
+        let first = self.turns.take();
+        for more in 0..self.shards.len() {
+            if let Some(inbox) = self.shard(first.wrapping_add(more)) {
+                match inbox.adopt(adopted) {
+                    Ok(()) => return,
+                    Err(back) => adopted = back,
+                }
+            }
+        }
+    }
+
+    fn shard(&self, number: usize) -> Option<&Inbox> {
+        let at = number % self.shards.len();
+        let inbox = self.shards.get(at)?.get_or_init(|| self.start(at).ok());
+        inbox.as_deref().filter(|inbox| !inbox.is_dead())
+    }
+
+    fn start(&self, number: usize) -> io::Result<Arc<Inbox>> {
+        let poll = mio::Poll::new()?;
+        let inbox = Arc::new(Inbox::new(mio::Waker::new(poll.registry(), INBOX)?));
+        let shard = Shard::new(poll, Arc::clone(&inbox), self.terms);
+        let named = thread::Builder::new().name(format!("tornadose-{number}"));
+        named.spawn(move || shard.run())?;
+        Ok(inbox)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let inboxes = self.shards.iter().filter_map(|shard| shard.get()?.as_ref());
+        inboxes.for_each(|inbox| inbox.close());
+    }
+}

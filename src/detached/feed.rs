@@ -1,0 +1,267 @@
+//! One reader of a log for all detached streams that have read equally far.
+//!
+//! Nearly all streams of a store are at its end and want the same next event. So they need
+//! no subscription each: a feed has one cursor, and of each stream only its number. What it
+//! reads is framed once, into one slice, and written to every socket in turn; what came
+//! meanwhile is one slice again.
+//!
+//! A socket that does not take all of it leaves the feed with what it has not got, and goes
+//! on by itself from there, as does everybody to whom something else than an event happens.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::inbox::Bell;
+use crate::log::{Cursor, Log};
+use crate::wire::{chunked, sse};
+
+/// So much is written to each socket at a time: enough for a burst to cost one write, and
+/// little enough to stay in the processor's cache.
+const BATCH: usize = 64 << 10;
+
+/// Who can have one feed: of the same log, with the same keep-alive.
+pub(super) type Key = (usize, Option<Duration>);
+
+pub(super) struct Feed {
+    log: Arc<Log>,
+    cursor: Cursor,
+    keep_alive: Option<Duration>,
+    bell: Arc<Bell>,
+    waker: Waker,
+    members: Vec<Member>,
+    /// What is being written to everybody.
+    batch: Vec<u8>,
+    /// What was wanted next before it.
+    begin: u64,
+    /// Where in the batch a chunk ends, and what is wanted next behind it.
+    marks: Vec<(usize, u64)>,
+    /// Which of all batches it is.
+    pass: u32,
+    /// How many members, counted from the first, have yet to be looked at.
+    left: usize,
+    /// Whether there may be more behind the batch.
+    has_more: bool,
+    sent: Instant,
+    /// When the shard looks at it in any case.
+    pub(super) timer: Option<Instant>,
+}
+
+struct Member {
+    stream: u32,
+    /// The last batch that it has.
+    pass: u32,
+}
+
+/// How much of a batch a stream has.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Taken {
+    All,
+    /// So many bytes.
+    Part(usize),
+    Nothing,
+}
+
+/// What there is to write.
+pub(super) enum Collected {
+    Nothing,
+    Batch,
+    /// What comes next is not the same for all: everybody goes on by themselves.
+    Scatter,
+}
+
+impl Feed {
+    pub(super) fn key(log: &Arc<Log>, keep_alive: Option<Duration>) -> Key {
+        (Arc::as_ptr(log) as usize, keep_alive)
+    }
+
+    /// A feed for those who have everything before `next`.
+    pub(super) fn new(
+        log: &Arc<Log>,
+        next: u64,
+        keep_alive: Option<Duration>,
+        bell: Arc<Bell>,
+    ) -> Self {
+        Self {
+            log: Arc::clone(log),
+            cursor: log.share(next),
+            keep_alive,
+            waker: bell.waker(),
+            bell,
+            members: Vec::new(),
+            batch: Vec::new(),
+            begin: next,
+            marks: Vec::new(),
+            pass: 0,
+            left: 0,
+            has_more: false,
+            sent: Instant::now(),
+            timer: None,
+        }
+    }
+
+    /// What its members want next, when they have the batch.
+    pub(super) fn next(&self) -> u64 {
+        self.cursor.next()
+    }
+
+    pub(super) fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    pub(super) fn keep_alive(&self) -> Option<Duration> {
+        self.keep_alive
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Whether somebody has yet to get the batch.
+    pub(super) fn is_passing(&self) -> bool {
+        self.left > 0
+    }
+
+    /// Whether the member at this place has it.
+    pub(super) fn has_batch(&self, place: u32) -> bool {
+        let member = self.members.get(place as usize);
+        member.is_none_or(|member| member.pass == self.pass)
+    }
+
+    /// Whether somebody has yet to get the batch, or there may be another.
+    pub(super) fn is_busy(&self) -> bool {
+        self.left > 0 || self.has_more
+    }
+
+    /// When it is to send a sign of life.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.sent.checked_add(self.keep_alive?)
+    }
+
+    /// Takes in one who has everything up to the end of the batch. Returns its place.
+    pub(super) fn join(&mut self, stream: u32) -> u32 {
+        self.members.push(Member {
+            stream,
+            pass: self.pass,
+        });
+        self.log.stand_for(&mut self.cursor, self.members.len());
+        (self.members.len() - 1) as u32
+    }
+
+    /// Lets go of the member at this place. Returns who has it now.
+    pub(super) fn leave(&mut self, place: u32) -> Option<u32> {
+        let place = place as usize;
+        if place >= self.members.len() {
+            return None;
+        }
+        // Passes go from the last to the first, so who takes the place of one that was not
+        // yet looked at has its batch already, and is seen to have it.
+        self.members.swap_remove(place);
+        self.log.stand_for(&mut self.cursor, self.members.len());
+        Some(self.members.get(place)?.stream)
+    }
+
+    /// The last member, to whom the feed has become useless.
+    pub(super) fn last(&self) -> Option<u32> {
+        Some(self.members.last()?.stream)
+    }
+
+    /// Reads what comes next, when everybody has what came before.
+    pub(super) fn collect(&mut self) -> Collected {
+        self.bell.heed();
+        self.batch.clear();
+        self.marks.clear();
+        self.has_more = false;
+        self.begin = self.cursor.next();
+        let mut cx = Context::from_waker(&self.waker);
+        let mut scatters = false;
+        loop {
+            match self.log.poll_shared(&mut cx, &mut self.cursor) {
+                Poll::Pending => break,
+                Poll::Ready(Some(bytes)) => {
+                    chunked::write(&mut self.batch, &bytes);
+                    self.marks.push((self.batch.len(), self.cursor.next()));
+                    if self.batch.len() >= BATCH {
+                        self.has_more = true;
+                        break;
+                    }
+                }
+                Poll::Ready(None) => {
+                    self.has_more = true;
+                    scatters = true;
+                    break;
+                }
+            }
+        }
+        if self.batch.is_empty() {
+            if scatters {
+                return Collected::Scatter;
+            }
+            if self.due().is_none_or(|due| due > Instant::now()) {
+                return Collected::Nothing;
+            }
+            chunked::write(&mut self.batch, &sse::COMMENT);
+            self.marks.push((self.batch.len(), self.cursor.next()));
+        }
+        self.sent = Instant::now();
+        self.pass = self.pass.wrapping_add(1);
+        self.left = self.members.len();
+        Collected::Batch
+    }
+
+    /// The next one to get the batch.
+    pub(super) fn next_member(&mut self) -> Option<u32> {
+        while self.left > 0 {
+            self.left -= 1;
+            if let Some(member) = self.members.get_mut(self.left)
+                && member.pass != self.pass
+            {
+                member.pass = self.pass;
+                return Some(member.stream);
+            }
+        }
+        None
+    }
+
+    pub(super) fn batch(&self) -> &[u8] {
+        &self.batch
+    }
+
+    /// What is still to be written to one that has taken this, to the end of a chunk.
+    pub(super) fn rest(&self, taken: Taken) -> &[u8] {
+        match taken {
+            Taken::All | Taken::Nothing => &[],
+            Taken::Part(taken) => {
+                let mark = self.marks.iter().find(|(end, _)| *end >= taken);
+                let end = mark.map_or(taken, |(end, _)| *end);
+                self.batch.get(taken..end).unwrap_or_default()
+            }
+        }
+    }
+
+    /// One who has taken this reads on by itself, where what follows is counted again.
+    /// Returns what it wants next.
+    pub(super) fn take_back(&mut self, taken: Taken) -> u64 {
+        let end = self.cursor.next();
+        let next = match taken {
+            Taken::All => end,
+            Taken::Nothing => self.begin,
+            Taken::Part(taken) => {
+                let mark = self.marks.iter().find(|(end, _)| *end >= taken);
+                mark.map_or(end, |(_, next)| *next)
+            }
+        };
+        let events = end.saturating_sub(next);
+        if events > 0 {
+            self.log.take_back(&mut self.cursor, events);
+        }
+        next
+    }
+
+    /// It is not needed any more.
+    pub(super) fn end(mut self) {
+        self.log.unsubscribe(&mut self.cursor);
+    }
+}

@@ -1,0 +1,225 @@
+//! A connection that its stream can take over.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::mem;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::engine::Engine;
+use super::offer::{Claim, Taker};
+use crate::wire::chunked::LAST_CHUNK;
+
+/// A connection that a [`Listener`](super::Listener) accepted: a TCP stream that carries
+/// whatever its server reads and writes, until an event stream takes it over.
+///
+/// From then on the server sees a client that has hung up behind a complete response: the
+/// end of that response goes nowhere, then what it reads is the end, and what it writes is
+/// an error. It drops the connection, and the stream goes on without it.
+pub struct Io {
+    /// Taken when it is dropped.
+    tcp: Option<TcpStream>,
+    phase: Phase,
+    engine: Arc<Engine>,
+    _taker: Taker,
+}
+
+enum Phase {
+    Attached,
+    /// So many bytes of the head and the first frame are still to be written.
+    Claimed(Claim, usize),
+    Detached(Claim),
+    /// The server has ended the response.
+    Ended(Claim),
+}
+
+impl Io {
+    pub(super) fn new(tcp: TcpStream, engine: Arc<Engine>) -> Self {
+        Self {
+            tcp: Some(tcp),
+            phase: Phase::Attached,
+            engine,
+            _taker: Taker::new(),
+        }
+    }
+
+    /// Whether small writes leave at once (`TCP_NODELAY`). A stream that takes the
+    /// connection over sets it for itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.tcp()?.set_nodelay(nodelay)
+    }
+
+    /// Whose connection it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp()?.peer_addr()
+    }
+
+    /// Which of our addresses it came to.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp()?.local_addr()
+    }
+
+    fn tcp(&self) -> io::Result<&TcpStream> {
+        self.tcp.as_ref().ok_or_else(gone)
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        match &mut self.tcp {
+            Some(tcp) => Ok(Pin::new(tcp)),
+            None => Err(gone()),
+        }
+    }
+
+    fn is_detached(&self) -> bool {
+        matches!(self.phase, Phase::Detached(_) | Phase::Ended(_))
+    }
+
+    /// What the server writes behind what has been written: the end of the response, or, if
+    /// its client has sent another request, something that nobody will read.
+    fn ignore(&mut self, bytes: usize) -> io::Result<usize> {
+        match mem::replace(&mut self.phase, Phase::Attached) {
+            Phase::Detached(claim) if bytes == LAST_CHUNK.len() => {
+                self.phase = Phase::Ended(claim);
+                Ok(bytes)
+            }
+            phase => {
+                self.phase = phase;
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+        }
+    }
+
+    /// So many bytes were written.
+    fn wrote(&mut self, bytes: usize) {
+        let Phase::Claimed(_, left) = &mut self.phase else {
+            return;
+        };
+        *left = left.saturating_sub(bytes);
+        if *left > 0 {
+            return;
+        }
+        if let Phase::Claimed(claim, _) = mem::replace(&mut self.phase, Phase::Attached) {
+            claim.written();
+            self.phase = Phase::Detached(claim);
+        }
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Phase::Detached(claim) | Phase::Ended(claim) = &this.phase {
+            // The end, but not before the body has its last poll: a server drops the body
+            // of a client that hangs up too early.
+            return claim.poll_given(cx).map(Ok);
+        }
+        this.stream()?.poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.is_detached() {
+            return Poll::Ready(this.ignore(buf.len()));
+        }
+        let written = ready!(this.stream()?.poll_write(cx, buf))?;
+        this.wrote(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let all = || bufs.iter().map(|buf| buf.len()).sum();
+        match this.phase {
+            Phase::Detached(_) | Phase::Ended(_) => return Poll::Ready(this.ignore(all())),
+            Phase::Attached if this.engine.takes_streams() => {
+                if let Some(claim) = Claim::of(bufs) {
+                    this.phase = Phase::Claimed(claim, all());
+                }
+            }
+            Phase::Attached | Phase::Claimed(..) => {}
+        }
+        let written = ready!(this.stream()?.poll_write_vectored(cx, bufs))?;
+        this.wrote(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.is_detached() {
+            return Poll::Ready(Ok(()));
+        }
+        this.stream()?.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.is_detached() {
+            return Poll::Ready(Ok(()));
+        }
+        this.stream()?.poll_shutdown(cx)
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        let phase = mem::replace(&mut self.phase, Phase::Attached);
+        let (Phase::Detached(claim) | Phase::Ended(claim), Some(tcp)) = (phase, self.tcp.take())
+        else {
+            return;
+        };
+        if let Some(open) = claim.take()
+            && let Ok(tcp) = tcp.into_std()
+        {
+            self.engine.adopt(tcp, open);
+        }
+    }
+}
+
+/// Only ever between the beginning of the drop and its end.
+fn gone() -> io::Error {
+    io::ErrorKind::NotConnected.into()
+}
+
+impl fmt::Debug for Io {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Io")
+            .field("tcp", &self.tcp)
+            .field("is_detached", &self.is_detached())
+            .finish_non_exhaustive()
+    }
+}

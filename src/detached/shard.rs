@@ -1,0 +1,540 @@
+//! The loop of one thread: sockets, feeds, and the streams that look after themselves.
+//!
+//! Everything happens in turns. In each, the shard hears what its sockets say and what was
+//! left in its inbox, then lets every feed write to at most [`TURN`] sockets and at most so
+//! many streams go on. So a hub of many does not hold up another, and who hangs up is
+//! noticed within a turn. While there is nothing to do it sleeps until its next timer.
+//!
+//! A socket is registered once, edge-triggered: one that is never full costs no system call
+//! but its writes.
+
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeSet, VecDeque};
+use std::io::{ErrorKind, Read};
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use tokio::time::Instant;
+
+use super::engine::Terms;
+use super::feed::{Collected, Feed, Key, Taken};
+use super::inbox::{Adopted, Bell, Inbox, Lists, Who};
+use super::stream::{Driven, Lean, Own, Sent, reset, send};
+use crate::log::{Notice, Slab};
+
+/// The inbox's token; streams have their numbers, which are smaller.
+pub(super) const INBOX: Token = Token(usize::MAX);
+
+/// So many sockets, then it is another's turn.
+const TURN: usize = 512;
+
+/// A client has nothing to say once it has asked; who says more than this, however slowly,
+/// is sent away.
+const CHATTER: u32 = 64 << 10;
+
+pub(super) struct Shard {
+    poll: Poll,
+    inbox: Arc<Inbox>,
+    terms: Terms,
+    streams: Slab<Stream>,
+    count: usize,
+    feeds: Slab<Feed>,
+    keys: BTreeMap<Key, u32>,
+    /// Feeds that have something to do.
+    busy: VecDeque<u32>,
+    /// Streams that have something to do.
+    ready: VecDeque<u32>,
+    /// At most one for each, not later than it is needed.
+    timers: BTreeSet<(Instant, Who)>,
+    /// The shutdowns of those who are fed, and of how many.
+    shutdowns: BTreeMap<usize, (Notice, usize)>,
+    look: Waker,
+    look_bell: Arc<Bell>,
+    lists: Lists,
+    page: Vec<u8>,
+}
+
+struct Stream {
+    socket: TcpStream,
+    role: Role,
+    /// When the shard looks at it in any case.
+    timer: Option<Instant>,
+    /// How many bytes its client has said.
+    heard: u32,
+}
+
+enum Role {
+    Own(Box<Own>),
+    /// By the feed, at this place.
+    Fed(u32, u32, Box<Lean>),
+    /// Between two others.
+    None,
+}
+
+impl Shard {
+    pub(super) fn new(poll: Poll, inbox: Arc<Inbox>, terms: Terms) -> Self {
+        let look_bell = Bell::new(&inbox, Who::Some);
+        Self {
+            poll,
+            terms,
+            streams: Slab::new(),
+            count: 0,
+            feeds: Slab::new(),
+            keys: BTreeMap::new(),
+            busy: VecDeque::new(),
+            ready: VecDeque::new(),
+            timers: BTreeSet::new(),
+            shutdowns: BTreeMap::new(),
+            look: look_bell.waker(),
+            look_bell,
+            lists: Lists::default(),
+            page: Vec::new(),
+            inbox,
+        }
+    }
+
+    /// Until nobody can come any more and everybody has gone.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        while !(self.lists.is_closed && self.count == 0) {
+            let timeout = self.take_inbox();
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                // It cannot hear its sockets any more. Their clients come back.
+                Err(_) => return,
+            }
+            for event in &events {
+                self.heed(event);
+            }
+            self.take_timers();
+            // Feeds first: a stream that has caught up can join one that has, too.
+            for _ in 0..self.busy.len() {
+                if let Some(feed) = self.busy.pop_front() {
+                    self.serve(feed);
+                }
+            }
+            for _ in 0..self.ready.len().min(TURN) {
+                if let Some(stream) = self.ready.pop_front() {
+                    self.drive(stream);
+                }
+            }
+        }
+    }
+
+    /// Takes what was left, and tells how long there is nothing to do.
+    fn take_inbox(&mut self) -> Option<Duration> {
+        let mut lists = std::mem::take(&mut self.lists);
+        let rests = self.busy.is_empty() && self.ready.is_empty();
+        let sleeps = self.inbox.take(&mut lists, rests);
+        for adopted in lists.adopted.drain(..) {
+            self.adopt(adopted);
+        }
+        for who in lists.woken.drain(..) {
+            self.wake(who);
+        }
+        self.lists = lists;
+        if !sleeps {
+            return Some(Duration::ZERO);
+        }
+        let (next, _) = self.timers.first()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    /// What a socket says.
+    fn heed(&mut self, event: &mio::event::Event) {
+        if event.token() == INBOX {
+            return;
+        }
+        let number = event.token().0 as u32;
+        let Some(stream) = self.streams.get_mut(number) else {
+            return;
+        };
+        let is_gone = event.is_error()
+            || event.is_read_closed()
+            || event.is_write_closed()
+            || (event.is_readable() && stream.hangs_up(&mut self.page));
+        if is_gone {
+            self.remove(number);
+        } else if event.is_writable()
+            && let Role::Own(own) = &stream.role
+            && own.is_full()
+        {
+            self.ready.push_back(number);
+        }
+    }
+
+    fn take_timers(&mut self) {
+        let now = Instant::now();
+        while let Some((at, who)) = self.timers.first().copied()
+            && at <= now
+        {
+            self.timers.pop_first();
+            if let Some(timer) = self.timer(who) {
+                *timer = None;
+            }
+            self.wake(who);
+        }
+    }
+
+    fn timer(&mut self, who: Who) -> Option<&mut Option<Instant>> {
+        match who {
+            Who::Stream(number) => Some(&mut self.streams.get_mut(number)?.timer),
+            Who::Feed(number) => Some(&mut self.feeds.get_mut(number)?.timer),
+            Who::Some => None,
+        }
+    }
+
+    /// Looks at somebody at this time, or at an earlier one that was asked for.
+    fn set_timer(&mut self, who: Who, due: Option<Instant>) {
+        let Some(timer) = self.timer(who) else {
+            return;
+        };
+        let Some(due) = due else {
+            return;
+        };
+        if timer.is_some_and(|timer| timer <= due) {
+            return;
+        }
+        if let Some(later) = timer.replace(due) {
+            self.timers.remove(&(later, who));
+        }
+        self.timers.insert((due, who));
+    }
+
+    fn unset_timer(&mut self, who: Who, timer: Option<Instant>) {
+        if let Some(timer) = timer {
+            self.timers.remove(&(timer, who));
+        }
+    }
+
+    fn wake(&mut self, who: Who) {
+        match who {
+            Who::Feed(number) => self.busy.push_back(number),
+            Who::Stream(number) => {
+                let has_to_leave = self.streams.get(number).is_some_and(Stream::has_to_leave);
+                if has_to_leave {
+                    self.unfeed(number);
+                }
+                self.ready.push_back(number);
+            }
+            Who::Some => {
+                self.look_bell.heed();
+                let leaving: Vec<_> = (0..self.streams.len() as u32)
+                    .filter(|number| self.streams.get(*number).is_some_and(Stream::has_to_leave))
+                    .collect();
+                for number in leaving {
+                    self.unfeed(number);
+                    self.ready.push_back(number);
+                }
+            }
+        }
+    }
+
+    fn adopt(&mut self, Adopted { socket, mut open }: Adopted) {
+        let tuned = socket2::SockRef::from(&socket);
+        // An event is worth a packet. Neither of the two is worth a stream.
+        let _ = tuned.set_tcp_nodelay(true);
+        if let Some(bytes) = self.terms.send_buffer {
+            let _ = tuned.set_send_buffer_size(bytes);
+        }
+        open.grant.admitted.detach();
+        let number = self.streams.insert(Stream {
+            socket: TcpStream::from_std(socket),
+            role: Role::None,
+            timer: None,
+            heard: 0,
+        });
+        self.count += 1;
+        let Some(stream) = self.streams.get_mut(number) else {
+            return;
+        };
+        let bell = Bell::new(&self.inbox, Who::Stream(number));
+        stream.role = Role::Own(Box::new(Own::new(*open, bell)));
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let token = Token(number as usize);
+        match self
+            .poll
+            .registry()
+            .register(&mut stream.socket, token, both)
+        {
+            Ok(()) => self.ready.push_back(number),
+            Err(_) => self.remove(number),
+        }
+    }
+
+    /// Lets a stream go on that looks after itself.
+    fn drive(&mut self, number: u32) {
+        let Some(stream) = self.streams.get_mut(number) else {
+            return;
+        };
+        let Role::Own(own) = &mut stream.role else {
+            self.time(number);
+            return;
+        };
+        // It may have taken something too little for its socket to say so.
+        let driven = match own.drive(&mut stream.socket, &mut self.page) {
+            Driven::Waits if own.has_stalled(self.terms.stall) => Driven::Stalled,
+            driven => driven,
+        };
+        match driven {
+            Driven::Over => {
+                // What a client has said unasked would make the system cut it off before
+                // it has read to the end.
+                stream.hangs_up(&mut self.page);
+                self.remove(number);
+            }
+            Driven::Stalled => {
+                // If it cannot be reset it is closed, and the kernel has patience with it.
+                let _ = reset(&stream.socket);
+                self.remove(number);
+            }
+            Driven::More => self.ready.push_back(number),
+            Driven::Waits => {
+                self.feed(number);
+                self.time(number);
+            }
+        }
+    }
+
+    /// Looks at a stream when it has something to do that nobody wakes it for.
+    fn time(&mut self, number: u32) {
+        let due = match self.streams.get(number).map(|stream| &stream.role) {
+            Some(Role::Own(own)) => own.due(self.terms.stall),
+            Some(Role::Fed(_, _, lean)) => lean.deadline(),
+            Some(Role::None) | None => None,
+        };
+        self.set_timer(Who::Stream(number), due);
+    }
+
+    /// Leaves a stream's reading to a feed, if there can be one for it.
+    fn feed(&mut self, number: u32) {
+        let Some(Stream { role, timer, .. }) = self.streams.get_mut(number) else {
+            return;
+        };
+        let Role::Own(own) = role else {
+            return;
+        };
+        let Some((log, next, keep_alive)) = own.place() else {
+            return;
+        };
+        let key = Feed::key(log, keep_alive);
+        let at = match self.keys.get(&key) {
+            Some(at) => *at,
+            None => {
+                let at = self.feeds.vacant();
+                let bell = Bell::new(&self.inbox, Who::Feed(at));
+                self.feeds.insert(Feed::new(log, next, keep_alive, bell));
+                self.keys.insert(key, at);
+                self.busy.push_back(at);
+                at
+            }
+        };
+        let Some(feed) = self.feeds.get_mut(at) else {
+            return;
+        };
+        if feed.next() != next {
+            // One of the two is about to hear of more.
+            return;
+        }
+        let place = feed.join(number);
+        if let Role::Own(own) = std::mem::replace(role, Role::None) {
+            let lean = Box::new(own.lean(&self.look));
+            if let Some(departure) = lean.departure() {
+                let of = self.shutdowns.entry(departure.id());
+                let (notice, count) = of.or_insert_with(|| (departure.notice(), 0));
+                *count += 1;
+                // Whether it has begun by now is asked below.
+                let _ = notice.poll_set(&mut Context::from_waker(&self.look));
+            }
+            let has_to_leave = lean.has_to_leave();
+            *role = Role::Fed(at, place, lean);
+            let timer = timer.take();
+            self.unset_timer(Who::Stream(number), timer);
+            if has_to_leave {
+                self.unfeed(number);
+                self.ready.push_back(number);
+            }
+        }
+    }
+
+    /// A stream goes on by itself from where its feed is.
+    fn unfeed(&mut self, number: u32) {
+        let at = match self.streams.get(number).map(|stream| &stream.role) {
+            Some(Role::Fed(at, ..)) => *at,
+            _ => return,
+        };
+        let mut taken = Taken::All;
+        if let (Some(feed), Some(stream)) = (self.feeds.get(at), self.streams.get_mut(number))
+            && let Role::Fed(_, place, lean) = &stream.role
+            && !feed.has_batch(*place)
+        {
+            taken = if lean.is_over() {
+                // Who gets nothing more does not get the batch either.
+                Taken::Nothing
+            } else {
+                match send(&mut stream.socket, feed.batch()) {
+                    Sent::All => Taken::All,
+                    Sent::Full(taken) => Taken::Part(taken),
+                    Sent::Gone => return self.remove(number),
+                }
+            };
+        }
+        self.unfeed_behind(number, taken);
+    }
+
+    /// A stream goes on by itself behind what it has taken of the batch.
+    fn unfeed_behind(&mut self, number: u32, taken: Taken) {
+        let Some(Stream { role, .. }) = self.streams.get_mut(number) else {
+            return;
+        };
+        let Role::Fed(at, place, lean) = std::mem::replace(role, Role::None) else {
+            return;
+        };
+        let Some(feed) = self.feeds.get_mut(at) else {
+            return;
+        };
+        unwatch(&mut self.shutdowns, &lean);
+        let next = feed.take_back(taken);
+        let rest = feed.rest(taken);
+        let bell = Bell::new(&self.inbox, Who::Stream(number));
+        let own = lean.own(feed.log(), next, feed.keep_alive(), rest, bell);
+        if !own.is_full() {
+            // What its socket took ends with a chunk: it waits for nothing, not even room.
+            self.ready.push_back(number);
+        }
+        *role = Role::Own(Box::new(own));
+        self.leave(at, place);
+        self.time(number);
+    }
+
+    /// Takes the member at this place out of a feed.
+    fn leave(&mut self, at: u32, place: u32) {
+        let Some(feed) = self.feeds.get_mut(at) else {
+            return;
+        };
+        if let Some(moved) = feed.leave(place)
+            && let Some(Stream {
+                role: Role::Fed(_, of, _),
+                ..
+            }) = self.streams.get_mut(moved)
+        {
+            *of = place;
+        }
+        if feed.is_empty() {
+            self.keys.remove(&Feed::key(feed.log(), feed.keep_alive()));
+            if let Some(feed) = self.feeds.remove(at) {
+                self.unset_timer(Who::Feed(at), feed.timer);
+                feed.end();
+            }
+        }
+    }
+
+    /// One turn of a feed.
+    fn serve(&mut self, at: u32) {
+        let Some(feed) = self.feeds.get_mut(at) else {
+            return;
+        };
+        if !feed.is_passing() {
+            match feed.collect() {
+                Collected::Nothing | Collected::Batch => {}
+                Collected::Scatter => return self.scatter(at),
+            }
+            // What was submitted after a revocation is not for whom it concerns.
+            if self.look_bell.is_rung() {
+                self.wake(Who::Some);
+            }
+        }
+        for _ in 0..TURN {
+            let Some(feed) = self.feeds.get_mut(at) else {
+                return;
+            };
+            let Some(number) = feed.next_member() else {
+                break;
+            };
+            let Some(stream) = self.streams.get_mut(number) else {
+                continue;
+            };
+            match send(&mut stream.socket, feed.batch()) {
+                Sent::All => {}
+                Sent::Full(taken) => self.unfeed_behind(number, Taken::Part(taken)),
+                Sent::Gone => self.remove(number),
+            }
+        }
+        let Some(feed) = self.feeds.get_mut(at) else {
+            return;
+        };
+        if feed.is_busy() {
+            self.busy.push_back(at);
+        } else {
+            let due = feed.due();
+            self.set_timer(Who::Feed(at), due);
+        }
+    }
+
+    /// Everybody goes on without the feed.
+    fn scatter(&mut self, at: u32) {
+        while let Some(number) = self.feeds.get(at).and_then(Feed::last) {
+            self.unfeed(number);
+            self.ready.push_back(number);
+        }
+    }
+
+    fn remove(&mut self, number: u32) {
+        let Some(stream) = self.streams.remove(number) else {
+            return;
+        };
+        self.count -= 1;
+        self.unset_timer(Who::Stream(number), stream.timer);
+        if let Role::Fed(at, place, lean) = &stream.role {
+            unwatch(&mut self.shutdowns, lean);
+            self.leave(*at, *place);
+        }
+    }
+}
+
+impl Stream {
+    /// Whether it is fed and has to look after itself again.
+    fn has_to_leave(&self) -> bool {
+        matches!(&self.role, Role::Fed(_, _, lean) if lean.has_to_leave())
+    }
+
+    /// Whether its client is gone, or has said more than anybody has to say.
+    fn hangs_up(&mut self, scratch: &mut Vec<u8>) -> bool {
+        scratch.resize(scratch.len().max(4096), 0);
+        loop {
+            match self.socket.read(scratch) {
+                Ok(0) => return true,
+                Ok(bytes) => self.heard = self.heard.saturating_add(bytes as u32),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return true,
+            }
+            if self.heard > CHATTER {
+                return true;
+            }
+        }
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        drop(self.inbox.die());
+    }
+}
+
+/// One less of those to whom it matters that a shutdown begins.
+fn unwatch(shutdowns: &mut BTreeMap<usize, (Notice, usize)>, lean: &Lean) {
+    if let Some(departure) = lean.departure()
+        && let Entry::Occupied(mut of) = shutdowns.entry(departure.id())
+    {
+        let (_, count) = of.get_mut();
+        *count -= 1;
+        if *count == 0 {
+            of.remove();
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! One cursor that reads for many subscribers.
+//!
+//! Who has read everything and wants what everybody wants need not read for itself: a
+//! shared cursor stands for all of them, and is never told of a gap or an end, because that
+//! is for each of them to hear. What is counted of it counts for each.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::{Cursor, Found, Lag, Log, Ticket};
+
+impl Cursor {
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+}
+
+impl Log {
+    /// Where a reader is that could as well share a cursor with others.
+    pub(crate) fn shared_place(&self, cursor: &Cursor) -> Option<u64> {
+        let is_like_others =
+            !cursor.conflates && !self.counts_readers() && cursor.seated.name().is_none();
+        is_like_others.then_some(cursor.next)
+    }
+
+    /// A cursor that stands for nobody yet. It must be given back to
+    /// [`unsubscribe`](Self::unsubscribe).
+    pub(crate) fn share(&self, next: u64) -> Cursor {
+        let mut cursor = self.resume(next);
+        self.stand_for(&mut cursor, 0);
+        cursor
+    }
+
+    /// The cursor of one who goes on by itself from where a shared one was. It must be given
+    /// back, too.
+    pub(crate) fn resume(&self, next: u64) -> Cursor {
+        let ring = self.ring.read();
+        let seated = self.register.enter(None, next, ());
+        drop(ring);
+        Cursor {
+            next,
+            conflates: false,
+            ticket: Ticket::default(),
+            seated,
+        }
+    }
+
+    /// `cursor` reads for so many subscribers from now on.
+    pub(crate) fn stand_for(&self, cursor: &mut Cursor, subscribers: usize) {
+        self.register.stand_for(&mut cursor.seated, subscribers);
+    }
+
+    /// One of those for whom `cursor` reads has not got the last `events` after all.
+    pub(crate) fn take_back(&self, cursor: &mut Cursor, events: u64) {
+        let ring = self.ring.read();
+        cursor.seated.take_back(events);
+        drop(ring);
+    }
+
+    /// The blocks of the next events, as many as fit a page, in one piece. `None` if
+    /// something else comes next, which everybody has to hear by themselves.
+    pub(crate) fn poll_shared(
+        &self,
+        cx: &mut Context<'_>,
+        cursor: &mut Cursor,
+    ) -> Poll<Option<Bytes>> {
+        let now = self.now();
+        let ring = self.ring.read();
+        if self.config.lag != Lag::Conflate && cursor.next < ring.window(now).oldest {
+            return Poll::Ready(None);
+        }
+        let (found, replaced) = self.find(cx.waker(), &ring, now, cursor, |ring, from| {
+            self.run(ring, from)
+        });
+        drop(ring);
+        drop(replaced);
+        found.map(|found| match found {
+            Found::Events(bytes) => Some(bytes),
+            Found::Gap(_) | Found::End(_) => None,
+        })
+    }
+}
