@@ -32,15 +32,16 @@
 mod support;
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future;
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
@@ -206,6 +207,8 @@ impl Accept for Listener {
     }
 }
 
+type Answer = Result<Response<Body>, Infallible>;
+
 #[derive(Clone)]
 struct App {
     store: QueueStore,
@@ -256,10 +259,7 @@ impl App {
                 }
             };
             let (app, is_open) = (self.clone(), open.subscribe());
-            let service = service_fn(move |request| {
-                let app = app.clone();
-                async move { Ok::<_, Infallible>(app.answer(request).await) }
-            });
+            let service = service_fn(move |request| app.clone().serve(request));
             let connection = http1::Builder::new()
                 .writev(writev)
                 .serve_connection(io, service);
@@ -277,15 +277,28 @@ impl App {
         let _ = timeout(support::GRACE, ended).await;
     }
 
+    /// Boxed where it waits: hyper keeps the place of a handler's future for as long as the
+    /// connection lasts, and of streams there are many.
+    fn serve(
+        self,
+        request: Request<Incoming>,
+    ) -> future::Either<Ready<Answer>, Pin<Box<dyn Future<Output = Answer> + Send>>> {
+        match request.uri().path() {
+            "/events" => future::Either::Left(ready(Ok(self.stream(&request)))),
+            _ => future::Either::Right(Box::pin(async move { Ok(self.answer(request).await) })),
+        }
+    }
+
+    fn stream(&self, request: &Request<Incoming>) -> Response<Body> {
+        let mut response = self.events.respond(request).map(Either::Right);
+        // So that the end of the stream is the end of the connection.
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         match (request.uri().path(), request.method()) {
-            ("/events", _) => {
-                let mut response = self.events.respond(&request).map(Either::Right);
-                // So that the end of the stream is the end of the connection.
-                let headers = response.headers_mut();
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
-                response
-            }
             ("/pub", &Method::POST) => self.publish(request.into_body()).await,
             ("/go", &Method::POST) => match Go::parse(request.uri().query().unwrap_or("")) {
                 Ok(go) => {

@@ -185,14 +185,14 @@ enum Source {
     Log {
         log: Arc<Log>,
         cursor: Cursor,
-        /// Stands before the first event.
-        gap: Option<Gap>,
+        /// Stands before the first event. Boxed, like the reader of topics: so that what is
+        /// read for each event of a log stands close together.
+        gap: Option<Box<Gap>>,
     },
     Topics {
         log: Arc<TopicLog>,
-        reader: Reader,
-        /// Stands before the first event.
-        gap: Option<Gap>,
+        reader: Box<Reader>,
+        gap: Option<Box<Gap>>,
     },
     /// The mutex makes the stream `Sync`; it is never locked.
     Stream(Mutex<Pin<Box<dyn Stream<Item = Delivery> + Send>>>),
@@ -205,7 +205,7 @@ impl Subscription {
             source: Source::Log {
                 log: Arc::clone(log),
                 cursor,
-                gap,
+                gap: gap.map(Box::new),
             },
             until: None,
             end: None,
@@ -219,8 +219,8 @@ impl Subscription {
         Self {
             source: Source::Topics {
                 log: Arc::clone(log),
-                reader,
-                gap,
+                reader: Box::new(reader),
+                gap: gap.map(Box::new),
             },
             until: None,
             end: None,
@@ -292,6 +292,15 @@ impl Subscription {
         self.end
     }
 
+    /// Whether a poll with the same waker as the last, which was pending, would be, too;
+    /// `false` where that is not known at once.
+    pub(crate) fn is_quiet(&self) -> bool {
+        match &self.source {
+            Source::Log { log, cursor, .. } => log.is_quiet(cursor),
+            Source::Topics { .. } | Source::Stream(_) => false,
+        }
+    }
+
     /// Whether it is of a log of ours, which needs no runtime to be polled in.
     pub(crate) fn is_of_log(&self) -> bool {
         !matches!(self.source, Source::Stream(_))
@@ -348,7 +357,7 @@ impl Subscription {
     /// The gap with which it begins, if it does.
     pub(crate) fn first_gap(&self) -> Option<&Gap> {
         match &self.source {
-            Source::Log { gap, .. } | Source::Topics { gap, .. } => gap.as_ref(),
+            Source::Log { gap, .. } | Source::Topics { gap, .. } => gap.as_deref(),
             Source::Stream(_) => None,
         }
     }
@@ -480,7 +489,7 @@ impl Subscription {
             Source::Log { log, cursor, gap } => match gap.take() {
                 Some(gap) => {
                     log.tell(cursor, &gap);
-                    Found::Gap(gap)
+                    Found::Gap(*gap)
                 }
                 None if self.until.is_some_and(|until| cursor.has_reached(until)) => {
                     Found::End(End::Closed)
@@ -490,7 +499,7 @@ impl Subscription {
             Source::Topics { log, reader, gap } => match gap.take() {
                 Some(gap) => {
                     log.tell(reader, &gap);
-                    Found::Gap(gap)
+                    Found::Gap(*gap)
                 }
                 None => {
                     let next = poll_topics(log, cx, reader);

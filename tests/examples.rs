@@ -3,6 +3,7 @@
 
 #[path = "examples/chat.rs"]
 mod chat;
+#[cfg(feature = "detached")]
 #[path = "examples/firehose.rs"]
 mod firehose;
 #[path = "examples/metrics.rs"]

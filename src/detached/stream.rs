@@ -265,6 +265,7 @@ impl Lean {
         let open = Open {
             subscription: Subscription::resume(log, next),
             state: State::Streaming,
+            was_quiet: false,
             timer: Timer::driven(keep_alive, self.deadline),
             grant: Grant {
                 admitted: self.admitted,

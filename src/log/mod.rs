@@ -49,6 +49,7 @@ use tokio::time::Instant;
 pub use self::retention::{Overflow, Retention};
 #[cfg(feature = "detached")]
 pub(crate) use self::signal::Gauge;
+use self::signal::Tail;
 pub(crate) use self::signal::{Latch, Notice, Turns};
 #[cfg(feature = "detached")]
 pub(crate) use self::slab::Slab;
@@ -81,6 +82,7 @@ const PAGE: usize = 16 << 10;
 #[derive(Debug)]
 pub(crate) struct Log {
     ring: RwLock<Ring>,
+    tail: Tail,
     /// The bytes that were joined last. A crowd that has read equally far wants
     /// the same ones, so they are joined once for all of it.
     run: Mutex<Option<Run>>,
@@ -119,6 +121,9 @@ pub(crate) struct Cursor {
     next: u64,
     /// It wants the newest event alone.
     conflates: bool,
+    /// It has found nothing, and whom it told to be woken has not been woken for all it
+    /// knows.
+    is_parked: bool,
     ticket: Ticket,
     seated: Seated,
 }
@@ -186,8 +191,10 @@ impl Log {
             Lag::Overflow(Overflow::Wait { stall }) => Some(stall),
             Lag::Overflow(Overflow::DropOldest | Overflow::Disconnect) | Lag::Conflate => None,
         };
+        let ring = Ring::new(config.retention, wait);
         Self {
-            ring: RwLock::new(Ring::new(config.retention, wait)),
+            tail: Tail::new(ring.next()),
+            ring: RwLock::new(ring),
             run: Mutex::new(None),
             #[cfg(feature = "websocket")]
             frames: frames::Cache::default(),
@@ -231,6 +238,7 @@ impl Log {
             }
         }
         let (position, evicted) = ring.append(encoded, now);
+        self.tail.set(ring.next());
         let room = ring.counts_readers() && !ring.is_over();
         drop(ring);
         self.waiters.wake_parked();
@@ -255,7 +263,10 @@ impl Log {
     }
 
     pub(crate) fn close(&self) {
-        let is_new = self.ring.write().close();
+        let mut ring = self.ring.write();
+        let is_new = ring.close();
+        self.tail.close();
+        drop(ring);
         self.waiters.wake_parked();
         self.room.wake_parked();
         if is_new {
@@ -306,6 +317,7 @@ impl Log {
         let cursor = Cursor {
             next,
             conflates: subscribe.conflate,
+            is_parked: false,
             ticket: Ticket::default(),
             seated,
         };
@@ -366,6 +378,11 @@ impl Log {
     /// The offset that the next event will get.
     pub(crate) fn end(&self) -> u64 {
         self.ring.read().next()
+    }
+
+    /// Whether a reader that was parked would be again, with the same waker. Takes no lock.
+    pub(crate) fn is_quiet(&self, cursor: &Cursor) -> bool {
+        cursor.is_parked && self.tail.is_at(cursor.next)
     }
 
     /// Whether who reads too slowly loses events.
@@ -430,6 +447,7 @@ impl Log {
         take: impl FnOnce(&Ring, u64) -> Option<(T, u64)>,
     ) -> (Poll<Found<T>>, Option<Waker>) {
         let window = ring.window(now);
+        cursor.is_parked = false;
         if cursor.conflates {
             // Also where it is older than the oldest: then there is none.
             let newest = cursor.next.max(window.next - 1).max(window.oldest);
@@ -459,6 +477,7 @@ impl Log {
             return (Poll::Ready(Found::End(End::Closed)), None);
         }
         // Woken by `append` and `close`.
+        cursor.is_parked = true;
         let replaced = self.waiters.park(&mut cursor.ticket, waker);
         (Poll::Pending, replaced)
     }

@@ -41,6 +41,7 @@ impl Log {
         Cursor {
             next,
             conflates: false,
+            is_parked: false,
             ticket: Ticket::default(),
             seated,
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::sync::{AtomicBool, AtomicUsize, Ordering};
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use super::waiters::{Ticket, Waiters};
 
 /// Something that happens once and is told to everyone who waits for it.
@@ -108,6 +108,34 @@ impl Gauge {
 
     pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Where a log ends, for who is parked at its end and asks whether it still does.
+///
+/// Written under the log's lock, before anybody is woken. Release and acquire: who was
+/// woken sees what it was woken for. Who asks for another reason may see an older end, and
+/// is still parked then, so it will be woken.
+#[derive(Debug)]
+pub(crate) struct Tail(AtomicU64);
+
+impl Tail {
+    /// Of an empty log.
+    pub(crate) fn new(next: u64) -> Self {
+        Self(AtomicU64::new(next))
+    }
+
+    pub(crate) fn set(&self, next: u64) {
+        self.0.store(next, Ordering::Release);
+    }
+
+    /// Nobody who is parked is at the end any more: there will be nothing else.
+    pub(crate) fn close(&self) {
+        self.set(u64::MAX);
+    }
+
+    pub(crate) fn is_at(&self, next: u64) -> bool {
+        self.0.load(Ordering::Acquire) == next
     }
 }
 

@@ -24,7 +24,7 @@ use super::sync::{AtomicUsize, Mutex, Ordering};
 const SHARDS: usize = if cfg!(tornadose_loom) { 1 } else { 8 };
 
 /// In `Place::parked`: not parked.
-const NOWHERE: usize = usize::MAX;
+const NOWHERE: u32 = u32::MAX;
 
 #[derive(Debug)]
 pub(crate) struct Waiters<const N: usize = SHARDS> {
@@ -38,18 +38,18 @@ pub(crate) struct Waiters<const N: usize = SHARDS> {
 
 /// A place among the waiters, or none yet.
 #[derive(Debug, Default)]
-pub(crate) struct Ticket(Option<(usize, usize)>);
+pub(crate) struct Ticket(Option<(u32, u32)>);
 
 /// Guarded by its mutex as a whole.
 #[derive(Debug, Default)]
 struct Shard {
     /// Who is parked, with the place that it belongs to.
-    parked: Vec<(usize, Waker)>,
+    parked: Vec<(u32, Waker)>,
     /// The emptied list of the last wake-up, for the next one.
-    spare: Vec<(usize, Waker)>,
+    spare: Vec<(u32, Waker)>,
     /// For each ticket, where in `parked` it stands; for each free place, unused.
-    places: Vec<usize>,
-    free: Vec<usize>,
+    places: Vec<u32>,
+    free: Vec<u32>,
 }
 
 impl<const N: usize> Waiters<N> {
@@ -67,9 +67,9 @@ impl<const N: usize> Waiters<N> {
     pub(crate) fn park(&self, ticket: &mut Ticket, waker: &Waker) -> Option<Waker> {
         let (shard, place) = match ticket.0 {
             Some((shard, place)) => (shard, Some(place)),
-            None => (self.turn.fetch_add(1, Ordering::Relaxed) % N, None),
+            None => ((self.turn.fetch_add(1, Ordering::Relaxed) % N) as u32, None),
         };
-        let mut guard = self.shards.get(shard)?.lock();
+        let mut guard = self.shards.get(shard as usize)?.lock();
         let place = match place {
             Some(place) => place,
             None => {
@@ -88,7 +88,7 @@ impl<const N: usize> Waiters<N> {
     #[must_use = "drop the waker with no lock held"]
     pub(crate) fn leave(&self, ticket: &mut Ticket) -> Option<Waker> {
         let (shard, place) = ticket.0.take()?;
-        let mut guard = self.shards.get(shard)?.lock();
+        let mut guard = self.shards.get(shard as usize)?.lock();
         let waker = guard.unpark(place);
         guard.free.push(place);
         waker
@@ -128,50 +128,50 @@ impl<const N: usize> Waiters<N> {
 }
 
 impl Shard {
-    fn take_place(&mut self) -> usize {
+    fn take_place(&mut self) -> u32 {
         self.free.pop().unwrap_or_else(|| {
             self.places.push(NOWHERE);
-            self.places.len() - 1
+            (self.places.len() - 1) as u32
         })
     }
 
-    fn park(&mut self, place: usize, waker: &Waker) -> Option<Waker> {
-        let at = self.places.get_mut(place)?;
-        if let Some((_, parked)) = self.parked.get_mut(*at) {
+    fn park(&mut self, place: u32, waker: &Waker) -> Option<Waker> {
+        let at = self.places.get_mut(place as usize)?;
+        if let Some((_, parked)) = self.parked.get_mut(*at as usize) {
             if parked.will_wake(waker) {
                 return None;
             }
             return Some(mem::replace(parked, waker.clone()));
         }
-        *at = self.parked.len();
+        *at = self.parked.len() as u32;
         self.parked.push((place, waker.clone()));
         None
     }
 
-    fn unpark(&mut self, place: usize) -> Option<Waker> {
-        let at = mem::replace(self.places.get_mut(place)?, NOWHERE);
+    fn unpark(&mut self, place: u32) -> Option<Waker> {
+        let at = mem::replace(self.places.get_mut(place as usize)?, NOWHERE) as usize;
         if at >= self.parked.len() {
             return None;
         }
         let (_, waker) = self.parked.swap_remove(at);
         if let Some((moved, _)) = self.parked.get(at)
-            && let Some(place) = self.places.get_mut(*moved)
+            && let Some(place) = self.places.get_mut(*moved as usize)
         {
-            *place = at;
+            *place = at as u32;
         }
         Some(waker)
     }
 
-    fn take_parked(&mut self) -> Vec<(usize, Waker)> {
+    fn take_parked(&mut self) -> Vec<(u32, Waker)> {
         for (place, _) in &self.parked {
-            if let Some(at) = self.places.get_mut(*place) {
+            if let Some(at) = self.places.get_mut(*place as usize) {
                 *at = NOWHERE;
             }
         }
         mem::replace(&mut self.parked, mem::take(&mut self.spare))
     }
 
-    fn keep(&mut self, emptied: Vec<(usize, Waker)>) {
+    fn keep(&mut self, emptied: Vec<(u32, Waker)>) {
         if emptied.capacity() > self.spare.capacity() {
             self.spare = emptied;
         }

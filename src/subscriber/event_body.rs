@@ -39,13 +39,13 @@ use crate::wire::sse;
 /// at a certain age and does not wait for its turn in a
 /// [paced shutdown](crate::Shutdown::paced).
 pub struct EventBody {
-    /// Boxed, because servers move bodies about.
-    stream: Option<Box<Stage>>,
+    /// Not boxed, because servers box bodies.
+    stream: Option<Stage>,
     /// Stands for a stream, whose length is not known, though it has none.
     is_head: bool,
 }
 
-#[allow(clippy::large_enum_variant, reason = "boxed as a whole")]
+#[allow(clippy::large_enum_variant, reason = "nearly all are open")]
 enum Stage {
     Open(Open),
     /// Its first frame is out, and the connection may want the rest of it.
@@ -73,8 +73,10 @@ pub enum OnGap {
 
 /// A stream, whoever carries it.
 pub(crate) struct Open {
-    pub(crate) subscription: Subscription,
     pub(crate) state: State,
+    /// Whether the last poll has found nothing.
+    pub(crate) was_quiet: bool,
+    pub(crate) subscription: Subscription,
     pub(crate) timer: Timer,
     pub(crate) grant: Grant,
 }
@@ -121,7 +123,7 @@ impl EventBody {
 
     pub(crate) fn open(open: Open) -> Self {
         Self {
-            stream: Some(Box::new(Stage::Open(open))),
+            stream: Some(Stage::Open(open)),
             is_head: false,
         }
     }
@@ -129,7 +131,7 @@ impl EventBody {
     /// These bytes and the end.
     pub(crate) fn once(bytes: Bytes) -> Self {
         Self {
-            stream: Some(Box::new(Stage::Once(bytes))),
+            stream: Some(Stage::Once(bytes)),
             is_head: false,
         }
     }
@@ -137,7 +139,7 @@ impl EventBody {
     /// Ends the stream as a shutdown does, from a poll on that finds it streaming.
     #[cfg(feature = "rocket")]
     pub(crate) fn drain(&mut self) {
-        if let Some(Stage::Open(open) | Stage::Offered(open, _)) = self.stream.as_deref_mut()
+        if let Some(Stage::Open(open) | Stage::Offered(open, _)) = self.stream.as_mut()
             && matches!(open.state, State::Streaming | State::Leaving)
         {
             open.drain();
@@ -145,7 +147,7 @@ impl EventBody {
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let Some(stage) = self.stream.as_deref_mut() else {
+        let Some(stage) = self.stream.as_mut() else {
             return Poll::Ready(None);
         };
         if let Stage::Offered(_, offering) = stage {
@@ -215,6 +217,28 @@ impl Open {
 
     /// The next blocks. `Closing` is entered with the last of them, or with none.
     pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        // Servers ask again before they write what they have got, and when they have.
+        let is_quiet = mem::take(&mut self.was_quiet) && self.is_quiet(cx);
+        let polled = match is_quiet {
+            true => Poll::Pending,
+            false => self.poll_next(cx),
+        };
+        self.was_quiet = polled.is_pending();
+        polled
+    }
+
+    /// Whether nothing can have happened since nothing was found, and whoever asks now is
+    /// woken as it was said then.
+    fn is_quiet(&self, cx: &Context<'_>) -> bool {
+        let grant = &self.grant;
+        matches!(self.state, State::Streaming)
+            && self.subscription.is_quiet()
+            && !grant.departure.as_ref().is_some_and(Departure::has_begun)
+            && !grant.admitted.is_revoked()
+            && self.timer.is_asleep(cx)
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match &mut self.state {
             State::Opening(preamble) => {
                 let preamble = mem::take(preamble);
@@ -354,7 +378,7 @@ impl Stream for EventBody {
 
 impl fmt::Debug for EventBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let subscription = match self.stream.as_deref() {
+        let subscription = match self.stream.as_ref() {
             Some(Stage::Open(open) | Stage::Offered(open, _)) => Some(&open.subscription),
             Some(Stage::Once(_) | Stage::Over) | None => None,
         };

@@ -416,6 +416,7 @@ impl<W: When> EventSource<W> {
         }
         head(EventBody::open(Open {
             state: State::Opening(sse::preamble(config.retry, subscription.bookmark())),
+            was_quiet: false,
             subscription,
             timer: Timer::new(config.keep_alive, entered.lifetime),
             grant: Grant {

@@ -106,12 +106,19 @@ impl Timer {
     /// It will be time to leave.
     pub(crate) fn leave_at(&mut self, turn: Instant) {
         self.turn = Some(turn);
+        self.asleep = None;
     }
 
     /// Whether it is time to leave, for a stream that never waits. Said once.
     pub(crate) fn take_turn(&mut self) -> bool {
         let now = Instant::now();
         self.turn.take_if(|turn| *turn <= now).is_some()
+    }
+
+    /// Whether it sleeps for whoever asks.
+    pub(crate) fn is_asleep(&self, cx: &Context<'_>) -> bool {
+        let asleep = self.asleep.as_ref();
+        asleep.is_some_and(|(wakes, waker)| waker.will_wake(cx.waker()) && Instant::now() < *wakes)
     }
 
     /// A keep-alive that is due is taken: the next interval counts from now. So is a
