@@ -331,6 +331,15 @@ async fn sigterm_ends_ten_thousand_streams_on_axum() {
     }
 }
 
+#[cfg(all(feature = "detached", feature = "axum"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_ends_ten_thousand_streams_that_have_left_axum() {
+    let (_, received) = sigterm_ends_streams("detached", Speaks::Http, 10_000).await;
+    for client in &received {
+        assert_whole(&client.bytes, &["first", "last"]);
+    }
+}
+
 #[cfg(feature = "websocket")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_closes_ten_thousand_websockets() {
@@ -416,14 +425,19 @@ async fn serve() {
     let server = async {
         match &*name {
             "axum" | "sockets" => serve_with_axum(listener, &events, &shutdown, sigterm).await,
+            #[cfg(all(feature = "detached", feature = "axum"))]
+            "detached" => {
+                let listener = tornadose::Listener::new(listener);
+                serve_with_axum(listener, &events, &shutdown, sigterm).await;
+            }
             _ => serve_with_hyper(listener, &events, &shutdown, sigterm).await,
         }
     };
     server.await;
-    // What is open when the server has stopped would be a leak, but for WebSockets, which
-    // servers let go of.
+    // What is open when the server has stopped would be a leak, but for what servers let go
+    // of: WebSockets, and streams that have left.
     let left = match &*name {
-        "sockets" => PATIENCE,
+        "sockets" | "detached" => PATIENCE,
         _ => Duration::ZERO,
     };
     let ended = timeout(left, shutdown.ended()).await;
@@ -462,7 +476,7 @@ async fn serve_with_hyper(
 }
 
 async fn serve_with_axum(
-    listener: TcpListener,
+    listener: impl axum::serve::Listener<Addr: std::fmt::Debug>,
     events: &EventSource,
     shutdown: &Shutdown,
     mut sigterm: Signal,

@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::inbox::Bell;
+use super::rest::Rest;
 use crate::log::{Cursor, Log};
 use crate::wire::{chunked, sse};
 
@@ -36,8 +38,8 @@ pub(super) struct Feed {
     batch: Vec<u8>,
     /// What was wanted next before it.
     begin: u64,
-    /// Where in the batch a chunk ends, and what is wanted next behind it.
-    marks: Vec<(usize, u64)>,
+    /// The chunks of the batch.
+    marks: Vec<Mark>,
     /// Which of all batches it is.
     pass: u32,
     /// How many members, counted from the first, have yet to be looked at.
@@ -47,6 +49,14 @@ pub(super) struct Feed {
     sent: Instant,
     /// When the shard looks at it in any case.
     pub(super) timer: Option<Instant>,
+}
+
+struct Mark {
+    data: Bytes,
+    /// Where in the batch it ends.
+    end: usize,
+    /// What is wanted next behind it.
+    next: u64,
 }
 
 struct Member {
@@ -175,14 +185,14 @@ impl Feed {
         self.marks.clear();
         self.has_more = false;
         self.begin = self.cursor.next();
-        let mut cx = Context::from_waker(&self.waker);
+        let waker = self.waker.clone();
+        let mut cx = Context::from_waker(&waker);
         let mut scatters = false;
         loop {
             match self.log.poll_shared(&mut cx, &mut self.cursor) {
                 Poll::Pending => break,
                 Poll::Ready(Some(bytes)) => {
-                    chunked::write(&mut self.batch, &bytes);
-                    self.marks.push((self.batch.len(), self.cursor.next()));
+                    self.add(bytes);
                     if self.batch.len() >= BATCH {
                         self.has_more = true;
                         break;
@@ -202,13 +212,29 @@ impl Feed {
             if self.due().is_none_or(|due| due > Instant::now()) {
                 return Collected::Nothing;
             }
-            chunked::write(&mut self.batch, &sse::COMMENT);
-            self.marks.push((self.batch.len(), self.cursor.next()));
+            self.add(sse::COMMENT);
         }
         self.sent = Instant::now();
         self.pass = self.pass.wrapping_add(1);
         self.left = self.members.len();
         Collected::Batch
+    }
+
+    fn add(&mut self, data: Bytes) {
+        chunked::write(&mut self.batch, &data);
+        self.marks.push(Mark {
+            data,
+            end: self.batch.len(),
+            next: self.cursor.next(),
+        });
+    }
+
+    /// Everybody has the batch.
+    pub(super) fn let_go(&mut self) {
+        self.marks.clear();
+        self.batch.clear();
+        // One large event is no reason to keep the room for it.
+        self.batch.shrink_to(2 * BATCH);
     }
 
     /// The next one to get the batch.
@@ -230,15 +256,19 @@ impl Feed {
     }
 
     /// What is still to be written to one that has taken this, to the end of a chunk.
-    pub(super) fn rest(&self, taken: Taken) -> &[u8] {
-        match taken {
-            Taken::All | Taken::Nothing => &[],
-            Taken::Part(taken) => {
-                let mark = self.marks.iter().find(|(end, _)| *end >= taken);
-                let end = mark.map_or(taken, |(end, _)| *end);
-                self.batch.get(taken..end).unwrap_or_default()
+    pub(super) fn rest(&self, taken: Taken) -> Rest {
+        let mut begin = 0;
+        if let Taken::Part(taken) = taken {
+            for mark in &self.marks {
+                if mark.end >= taken {
+                    let mut rest = Rest::of([mark.data.clone()], false);
+                    rest.advance(taken - begin);
+                    return rest;
+                }
+                begin = mark.end;
             }
         }
+        Rest::default()
     }
 
     /// One who has taken this reads on by itself, where what follows is counted again.
@@ -249,8 +279,8 @@ impl Feed {
             Taken::All => end,
             Taken::Nothing => self.begin,
             Taken::Part(taken) => {
-                let mark = self.marks.iter().find(|(end, _)| *end >= taken);
-                mark.map_or(end, |(_, next)| *next)
+                let mark = self.marks.iter().find(|mark| mark.end >= taken);
+                mark.map_or(end, |mark| mark.next)
             }
         };
         let events = end.saturating_sub(next);

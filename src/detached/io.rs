@@ -162,8 +162,10 @@ impl AsyncWrite for Io {
         let all = || bufs.iter().map(|buf| buf.len()).sum();
         match this.phase {
             Phase::Detached(_) | Phase::Ended(_) => return Poll::Ready(this.ignore(all())),
-            Phase::Attached if this.engine.takes_streams() => {
-                if let Some(claim) = Claim::of(bufs) {
+            Phase::Attached if Claim::is_likely(bufs) => {
+                if this.engine.takes_streams()
+                    && let Some(claim) = Claim::of(bufs)
+                {
                     this.phase = Phase::Claimed(claim, all());
                 }
             }

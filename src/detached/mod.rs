@@ -32,6 +32,7 @@ mod inbox;
 mod io;
 mod listener;
 mod offer;
+mod rest;
 mod shard;
 mod stream;
 

@@ -166,14 +166,16 @@ impl Drop for Offering {
 pub(super) struct Claim(Arc<Offer>);
 
 impl Claim {
+    /// Whether it is worth to look: anything is offered, and these slices end with a chunk.
+    pub(super) fn is_likely(slices: &[IoSlice<'_>]) -> bool {
+        COUNT.get() > 0 && slices.last().is_some_and(|end| **end == *b"\r\n")
+    }
+
     /// Claims what these slices of a response end with, if it is offered.
     pub(super) fn of(slices: &[IoSlice<'_>]) -> Option<Self> {
         let [.., size, first, end] = slices else {
             return None;
         };
-        if COUNT.get() == 0 {
-            return None;
-        }
         if **end != *b"\r\n" || **size != *format!("{:X}\r\n", first.len()).as_bytes() {
             return None;
         }

@@ -22,7 +22,8 @@ use tokio::time::Instant;
 use super::engine::Terms;
 use super::feed::{Collected, Feed, Key, Taken};
 use super::inbox::{Adopted, Bell, Inbox, Lists, Who};
-use super::stream::{Driven, Lean, Own, Sent, reset, send};
+use super::rest::{Sent, send};
+use super::stream::{Driven, Lean, Own, Scratch, reset};
 use crate::log::{Notice, Slab};
 
 /// The inbox's token; streams have their numbers, which are smaller.
@@ -54,7 +55,7 @@ pub(super) struct Shard {
     look: Waker,
     look_bell: Arc<Bell>,
     lists: Lists,
-    page: Vec<u8>,
+    scratch: Scratch,
 }
 
 struct Stream {
@@ -91,7 +92,7 @@ impl Shard {
             look: look_bell.waker(),
             look_bell,
             lists: Lists::default(),
-            page: Vec::new(),
+            scratch: Scratch::default(),
             inbox,
         }
     }
@@ -156,7 +157,7 @@ impl Shard {
         let is_gone = event.is_error()
             || event.is_read_closed()
             || event.is_write_closed()
-            || (event.is_readable() && stream.hangs_up(&mut self.page));
+            || (event.is_readable() && stream.hangs_up(&mut self.scratch.page));
         if is_gone {
             self.remove(number);
         } else if event.is_writable()
@@ -276,7 +277,7 @@ impl Shard {
             return;
         };
         // It may have taken something too little for its socket to say so.
-        let driven = match own.drive(&mut stream.socket, &mut self.page) {
+        let driven = match own.drive(&mut stream.socket, &mut self.scratch) {
             Driven::Waits if own.has_stalled(self.terms.stall) => Driven::Stalled,
             driven => driven,
         };
@@ -284,7 +285,7 @@ impl Shard {
             Driven::Over => {
                 // What a client has said unasked would make the system cut it off before
                 // it has read to the end.
-                stream.hangs_up(&mut self.page);
+                stream.hangs_up(&mut self.scratch.page);
                 self.remove(number);
             }
             Driven::Stalled => {
@@ -467,6 +468,9 @@ impl Shard {
         let Some(feed) = self.feeds.get_mut(at) else {
             return;
         };
+        if !feed.is_passing() {
+            feed.let_go();
+        }
         if feed.is_busy() {
             self.busy.push_back(at);
         } else {
@@ -536,5 +540,68 @@ fn unwatch(shutdowns: &mut BTreeMap<usize, (Notice, usize)>, lean: &Lean) {
         if *count == 0 {
             of.remove();
         }
+    }
+}
+
+#[cfg(all(test, not(tornadose_loom)))]
+mod tests {
+    use std::io::IoSlice;
+    use std::net;
+    use std::pin::Pin;
+    use std::task::Context;
+
+    use http_body::Body;
+
+    use super::*;
+    use crate::detached::offer::{Claim, Taker};
+    use crate::subscriber::Open;
+    use crate::{EventSource, QueueStore};
+
+    /// A stream that has left its server.
+    fn detached(events: &EventSource) -> Box<Open> {
+        let _taker = Taker::new();
+        let mut body = events.respond(&http::Request::new(())).into_body();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut poll = || Pin::new(&mut body).poll_frame(&mut cx);
+        let std::task::Poll::Ready(Some(Ok(first))) = poll() else {
+            panic!("it begins at once");
+        };
+        assert!(poll().is_pending());
+        let first = first.into_data().expect("data");
+        let size = format!("{:X}\r\n", first.len());
+        let slices = [&b"head"[..], size.as_bytes(), &first, b"\r\n"].map(IoSlice::new);
+        let claim = Claim::of(&slices).expect("it is offered");
+        claim.written();
+        assert!(poll().is_ready());
+        claim.take().expect("it is given")
+    }
+
+    /// A socket may take a batch up to the very end of a chunk. Then nothing is left that
+    /// waits for room, and nobody but the shard lets the stream go on.
+    #[test]
+    fn who_leaves_a_feed_at_the_end_of_a_chunk_goes_on() {
+        let events = EventSource::new(QueueStore::new()).without_keep_alive();
+        let poll = Poll::new().expect("a poll");
+        let waker = mio::Waker::new(poll.registry(), INBOX).expect("a waker");
+        let terms = Terms {
+            send_buffer: None,
+            stall: Duration::from_secs(60),
+        };
+        let mut shard = Shard::new(poll, Arc::new(Inbox::new(waker)), terms);
+        let listener = net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let _client = net::TcpStream::connect(address).expect("a listener");
+        let (socket, _) = listener.accept().expect("a client");
+        socket.set_nonblocking(true).expect("a socket");
+        let open = detached(&events);
+
+        shard.adopt(Adopted { socket, open });
+        let number = shard.ready.pop_front().expect("it goes on");
+        shard.drive(number);
+        let role = &shard.streams.get(number).expect("it is there").role;
+        assert!(matches!(role, Role::Fed(..)));
+        assert!(shard.ready.is_empty());
+        shard.unfeed_behind(number, Taken::Part(0));
+        assert_eq!(shard.ready, [number]);
     }
 }

@@ -4,16 +4,17 @@
 //! whenever the stream has something, it is written; what the socket does not take is kept,
 //! and nothing more is asked of the stream until it is gone.
 
-use std::io::{self, ErrorKind, Write};
-use std::mem;
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use mio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::inbox::Bell;
+use super::rest::{Rest, Sent, send};
 use crate::log::Log;
 use crate::observe::Watched;
 use crate::subscriber::{Admitted, Departure, Grant, OnGap, Open, State, Timer, Waived};
@@ -23,6 +24,9 @@ use crate::wire::chunked::{self, LAST_CHUNK};
 /// So much is asked for before the socket is asked to take it.
 const PAGE: usize = 16 << 10;
 
+/// Up to here it is cheaper to copy than to hand the kernel pieces.
+const FLAT: usize = 4 << 10;
+
 /// So many writes in a row, then it is another's turn.
 const WRITES: usize = 8;
 
@@ -31,7 +35,7 @@ pub(super) struct Own {
     bell: Arc<Bell>,
     waker: Waker,
     /// What the socket has not taken yet.
-    rest: Vec<u8>,
+    rest: Rest,
     /// Nothing comes behind that.
     is_last: bool,
     stalled: Option<Stalled>,
@@ -55,13 +59,11 @@ pub(super) enum Driven {
     Stalled,
 }
 
-/// What a socket took.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    All,
-    /// So many bytes; it says when there is room again.
-    Full(usize),
-    Gone,
+/// Room for what is about to be written, of all streams of a shard.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) page: Vec<u8>,
+    chunks: Vec<Bytes>,
 }
 
 /// What is left of a stream while somebody else reads for it.
@@ -83,18 +85,18 @@ impl Own {
             open,
             waker: bell.waker(),
             bell,
-            rest: Vec::new(),
+            rest: Rest::default(),
             is_last: false,
             stalled: None,
         }
     }
 
-    /// Goes on until there is nothing to do, or for one turn. `page` is anybody's.
-    pub(super) fn drive(&mut self, socket: &mut TcpStream, page: &mut Vec<u8>) -> Driven {
+    /// Goes on until there is nothing to do, or for one turn.
+    pub(super) fn drive(&mut self, socket: &mut TcpStream, scratch: &mut Scratch) -> Driven {
         self.bell.heed();
         if !self.rest.is_empty() {
-            let rest = mem::take(&mut self.rest);
-            if let Some(driven) = self.send(socket, rest) {
+            let sent = self.rest.send(socket);
+            if let Some(driven) = self.sent(&sent) {
                 return driven;
             }
         }
@@ -103,9 +105,9 @@ impl Own {
                 // The end of the response has been written; so the connection ends, too.
                 return Driven::Over;
             }
-            page.clear();
-            let waits = self.fill(page);
-            if let Some(driven) = self.send_page(socket, page) {
+            let (waits, size) = self.fill(&mut scratch.chunks);
+            let sent = self.write(socket, scratch, size);
+            if let Some(driven) = self.sent(&sent) {
                 return driven;
             }
             if waits {
@@ -115,60 +117,66 @@ impl Own {
         Driven::More
     }
 
-    /// Writes what the stream has. `true` if it has nothing more.
-    fn fill(&mut self, page: &mut Vec<u8>) -> bool {
-        let mut cx = Context::from_waker(&self.waker);
-        while page.len() < PAGE {
+    /// Takes what the stream has. `true` if it has nothing more; and how many bytes.
+    fn fill(&mut self, chunks: &mut Vec<Bytes>) -> (bool, usize) {
+        chunks.clear();
+        let (mut size, mut cx) = (0, Context::from_waker(&self.waker));
+        while size < PAGE {
             match self.open.poll_bytes(&mut cx) {
-                Poll::Pending => return true,
+                Poll::Pending => return (true, size),
                 Poll::Ready(bytes) => {
-                    if let Some(bytes) = &bytes {
-                        chunked::write(page, bytes);
+                    self.is_last = bytes.is_none() || self.open.is_over();
+                    if let Some(bytes) = bytes {
+                        size += bytes.len();
+                        chunks.push(bytes);
                     }
-                    if bytes.is_none() || self.open.is_over() {
-                        page.extend_from_slice(LAST_CHUNK);
-                        self.is_last = true;
-                        return false;
+                    if self.is_last {
+                        break;
                     }
                 }
             }
         }
-        false
+        (false, size)
     }
 
-    fn send_page(&mut self, socket: &mut TcpStream, page: &[u8]) -> Option<Driven> {
-        match send(socket, page) {
-            Sent::All => None,
-            Sent::Gone => Some(Driven::Over),
-            Sent::Full(taken) => {
-                self.keep(page.get(taken..).unwrap_or_default().to_vec(), true);
-                Some(Driven::Waits)
-            }
+    /// Writes what was taken, small things in one piece.
+    fn write(&mut self, socket: &mut TcpStream, scratch: &mut Scratch, size: usize) -> Sent {
+        let Scratch { page, chunks } = scratch;
+        if size > FLAT {
+            self.rest = Rest::of(chunks.drain(..), self.is_last);
+            return self.rest.send(socket);
         }
+        page.clear();
+        chunks.iter().for_each(|chunk| chunked::write(page, chunk));
+        if self.is_last {
+            page.extend_from_slice(LAST_CHUNK);
+        }
+        let sent = send(socket, page);
+        if let Sent::Full(taken) = sent {
+            self.rest = Rest::of(chunks.drain(..), self.is_last);
+            self.rest.advance(taken);
+        }
+        chunks.clear();
+        sent
     }
 
-    /// What was kept.
-    fn send(&mut self, socket: &mut TcpStream, rest: Vec<u8>) -> Option<Driven> {
-        match send(socket, &rest) {
+    /// What follows from what the socket took, if it did not take all.
+    fn sent(&mut self, sent: &Sent) -> Option<Driven> {
+        match sent {
             Sent::All => {
                 self.stalled = None;
                 None
             }
             Sent::Gone => Some(Driven::Over),
-            Sent::Full(0) => {
-                self.keep(rest, false);
-                Some(Driven::Waits)
-            }
             Sent::Full(taken) => {
-                self.keep(rest.get(taken..).unwrap_or_default().to_vec(), true);
+                self.stall(*taken > 0);
                 Some(Driven::Waits)
             }
         }
     }
 
     /// `moved`: the socket has taken something.
-    fn keep(&mut self, rest: Vec<u8>, moved: bool) {
-        self.rest = rest;
+    fn stall(&mut self, moved: bool) {
         if moved || self.stalled.is_none() {
             self.stalled = Some(Stalled {
                 since: Instant::now(),
@@ -259,7 +267,7 @@ impl Lean {
         log: &Arc<Log>,
         next: u64,
         keep_alive: Option<Duration>,
-        rest: &[u8],
+        rest: Rest,
         bell: Arc<Bell>,
     ) -> Own {
         let open = Open {
@@ -278,28 +286,11 @@ impl Lean {
         };
         let mut own = Own::new(open, bell);
         if !rest.is_empty() {
-            own.keep(rest.to_vec(), true);
+            own.rest = rest;
+            own.stall(true);
         }
         own
     }
-}
-
-/// Writes until all is written or the socket is full. Only then does it say when it has
-/// room again.
-pub(super) fn send(socket: &mut TcpStream, bytes: &[u8]) -> Sent {
-    let mut taken = 0;
-    while let Some(left) = bytes.get(taken..)
-        && !left.is_empty()
-    {
-        match socket.write(left) {
-            Ok(0) => return Sent::Gone,
-            Ok(more) => taken += more,
-            Err(full) if full.kind() == ErrorKind::WouldBlock => return Sent::Full(taken),
-            Err(again) if again.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return Sent::Gone,
-        }
-    }
-    Sent::All
 }
 
 /// So that the kernel forgets what waits for a client that takes nothing.

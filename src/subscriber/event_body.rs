@@ -272,6 +272,10 @@ impl Open {
         }
         loop {
             return match self.subscription.poll_chunk(cx) {
+                // What was submitted behind a revocation has been found, too.
+                Poll::Ready(Some(_)) if self.grant.admitted.is_revoked() => {
+                    self.close(Ended::Revoked)
+                }
                 Poll::Ready(Some(Chunk::Gap(_))) if self.grant.on_gap == OnGap::Stop => {
                     // The client comes back with the id it has, and gets its 204 then.
                     self.grant.watched.ends(Ended::Gap);

@@ -132,7 +132,7 @@ async fn who_leaves_while_its_socket_is_full_is_noticed() {
         let store = DataStore::with_initial("x".repeat(1_000_000)).expect("small enough");
         let events = EventSource::new(store.clone()).without_keep_alive();
         let server = events_by_axum(tight(), &events);
-        let client = Listening::open_tight(&server, None).await;
+        let client = Listening::open_tight(&server).await;
         eventually(SECOND, "it leaves", || events.detached() == 1).await;
         match reset {
             true => client.reset(),

@@ -109,7 +109,7 @@ async fn a_shutdown_does_not_end_before_the_last_stream() {
     let shutdown = Shutdown::new();
     let events = EventSource::new(store.clone()).shutdown(&shutdown);
     let server = events_by_axum(tight(), &events);
-    let blocked = Listening::open_tight(&server, None).await;
+    let blocked = Listening::open_tight(&server).await;
     eventually(SECOND, "it leaves", || events.detached() == 1).await;
     for _ in 0..100 {
         submit(&store, "x".repeat(10_000));
@@ -301,7 +301,7 @@ async fn who_is_disconnected_for_being_slow_is_told_to_come_back() {
         .build();
     let events = EventSource::new(store.clone());
     let server = events_by_axum(tight(), &events);
-    let slow = Listening::open_tight(&server, None).await;
+    let slow = Listening::open_tight(&server).await;
     eventually(SECOND, "it leaves", || events.detached() == 1).await;
     for n in 0..200 {
         submit(&store, format!("{n} {}", "x".repeat(10_000)));

@@ -17,33 +17,44 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Listening {
     socket: TcpStream,
     raw: Vec<u8>,
+    /// Before this there is nothing that is still waited for.
+    seen: usize,
 }
 
 impl Listening {
     /// One whose stream is open, and who has read no more than its head.
     pub(crate) async fn open(server: &Server, after: Option<Position>) -> Self {
+        let after = after.map(|id| last_event_id(id.to_string().as_bytes()));
+        Self::open_with(server, &after.unwrap_or_default()).await
+    }
+
+    /// The same with these lines in its request.
+    pub(crate) async fn open_with(server: &Server, lines: &[u8]) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
-        Self::open_from(server.address, socket, after).await
+        Self::open_from(server.address, socket, lines).await
     }
 
     /// The same with small kernel buffers that do not grow.
-    pub(crate) async fn open_tight(server: &Server, after: Option<Position>) -> Self {
+    pub(crate) async fn open_tight(server: &Server) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(64 << 10).expect("unconnected");
-        Self::open_from(server.address, socket, after).await
+        Self::open_from(server.address, socket, b"").await
     }
 
-    async fn open_from(address: SocketAddr, socket: TcpSocket, after: Option<Position>) -> Self {
+    async fn open_from(address: SocketAddr, socket: TcpSocket, lines: &[u8]) -> Self {
         let mut socket = socket.connect(address).await.expect("a server");
-        let after = after.map(|id| last_event_id(id.to_string().as_bytes()));
-        let request = request("GET", &after.unwrap_or_default());
+        let request = request("GET", lines);
         socket.write_all(&request).await.expect("to send");
         let mut raw = Vec::new();
         while !raw.windows(4).any(|end| end == b"\r\n\r\n") {
             let byte = timeout(PATIENCE, socket.read_u8()).await.expect("in time");
             raw.push(byte.expect("a head"));
         }
-        Self { socket, raw }
+        Self {
+            socket,
+            raw,
+            seen: 0,
+        }
     }
 
     pub(crate) fn leave(self) {
@@ -73,15 +84,15 @@ impl Listening {
         Ok(read)
     }
 
-    /// Reads until this was read.
+    /// Reads until this was read, behind what was waited for before.
     pub(crate) async fn until(&mut self, text: &str) {
-        let mut from = 0;
         loop {
-            let found = &self.raw[from..];
-            if found.windows(text.len()).any(|at| at == text.as_bytes()) {
+            let mut places = self.raw[self.seen..].windows(text.len());
+            if let Some(place) = places.position(|at| at == text.as_bytes()) {
+                self.seen += place;
                 return;
             }
-            from = self.raw.len().saturating_sub(text.len());
+            self.seen = self.seen.max(self.raw.len().saturating_sub(text.len()));
             let read = self.read(64 << 10).await.expect("no reset");
             assert!(read > 0, "the end before {text:?}");
         }
@@ -90,6 +101,7 @@ impl Listening {
     /// Keeps nothing of what it has read: its transcript is no whole one.
     pub(crate) fn forget(&mut self) {
         self.raw.clear();
+        self.seen = 0;
     }
 
     /// Everything until the connection is closed, which must not be by a reset.

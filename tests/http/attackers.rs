@@ -63,7 +63,7 @@ async fn an_id_of_8_kilobytes_is_a_gap_and_one_that_no_server_takes_is_nothing()
 
     // Longer than hyper reads: its answer, not ours.
     let mut client = Client::connect(&server).await;
-    let long = request("GET", &last_event_id(&vec![b'9'; 500_000]));
+    let long = request("GET", &last_event_id(&vec![b'9'; 1_000_000]));
     client.send(&long).await;
     assert_eq!(client.head().await.status(), 431);
     until_subscribers(SECOND, || store.subscribers(), 1).await;

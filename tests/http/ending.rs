@@ -148,8 +148,19 @@ async fn a_stream_that_stops_at_gaps_ends_without_a_farewell() {
     let mut client = Client::open(&server).await;
     let bookmark = format!("id: {}", end_of(&store));
     assert_eq!(client.blocks(2).await, [":", &bookmark]);
-    // No await in here: on this one thread the stream is overtaken as a whole.
-    submit_numbers(&store, 5);
-    assert_eq!(client.raw_chunk().await, b"0\r\n\r\n");
-    until_subscribers(SECOND, || store.subscribers(), 0).await;
+    if crate::IS_KEPT {
+        // No await in here: on this one thread the stream is overtaken as a whole.
+        submit_numbers(&store, 5);
+        assert_eq!(client.raw_chunk().await, b"0\r\n\r\n");
+        until_subscribers(SECOND, || store.subscribers(), 0).await;
+        return;
+    }
+    // A thread of its own gets some of them, until it is overtaken.
+    let after_more = || {
+        submit_numbers(&store, 1000);
+        store.subscribers()
+    };
+    until_subscribers(SECOND, after_more, 0).await;
+    let rest = client.rest().await;
+    assert!(!rest.contains("event: gap") && !rest.contains("retry: "));
 }

@@ -75,12 +75,17 @@ macro_rules! suite {
 }
 
 mod on {
-    suites! { actix axum axum_handler axum_tls hyper hyper_tls poem rocket salvo tower warp }
+    suites! {
+        actix axum axum_detached axum_handler axum_tls hyper hyper_detached hyper_tls poem rocket
+        salvo tower warp
+    }
 }
 
 /// Not poem, which keeps to itself what its connections could become.
 mod over_websockets {
-    socket_suites! { actix axum axum_tls hyper hyper_tls rocket salvo tower warp }
+    socket_suites! {
+        actix axum axum_detached axum_tls hyper hyper_detached hyper_tls rocket salvo tower warp
+    }
 }
 
 /// The servers that offer WebSockets over HTTP/2.
@@ -95,7 +100,7 @@ mod over_http_2 {
             })*
         };
     }
-    inside_http_2! { axum axum_tls hyper hyper_tls tower }
+    inside_http_2! { axum axum_detached axum_tls hyper hyper_detached hyper_tls tower }
 }
 
 /// The servers whose own shutdown reaches the streams.

@@ -41,14 +41,27 @@ where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let listener = ready.listen_tokio();
+    let accept = async || wrap(listener.accept().await.unwrap().0).await;
+    serve_accepted(handler, speaks, accept, stop).await;
+}
+
+/// Serves what is accepted.
+pub(super) async fn serve_accepted<S, A, I>(handler: S, speaks: Speaks, mut accept: A, stop: Stop)
+where
+    S: Service<Request<Incoming>, Response = Response<EventBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: std::error::Error + Send + Sync,
+    A: AsyncFnMut() -> I,
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let connections = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop.told());
     loop {
-        let tcp = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut stop => break,
-            accepted = listener.accept() => accepted.unwrap().0,
+            accepted = accept() => accepted,
         };
-        let (io, handler) = (TokioIo::new(wrap(tcp).await), handler.clone());
+        let (io, handler) = (TokioIo::new(accepted), handler.clone());
         let watcher = connections.watcher();
         tokio::spawn(async move {
             let mut server = Builder::new(TokioExecutor::new());
@@ -69,6 +82,6 @@ where
             };
         });
     }
-    drop(listener);
+    drop(accept);
     connections.shutdown().await;
 }

@@ -2,9 +2,11 @@
 
 pub(crate) mod actix;
 pub(crate) mod axum;
+pub(crate) mod axum_detached;
 pub(crate) mod axum_handler;
 pub(crate) mod axum_tls;
 pub(crate) mod hyper;
+pub(crate) mod hyper_detached;
 pub(crate) mod hyper_tls;
 pub(crate) mod poem;
 pub(crate) mod rocket;
