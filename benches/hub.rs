@@ -152,6 +152,25 @@ fn catch_up(c: &mut Criterion) {
     }
 }
 
+/// Submitting to one of so many topics, and the one who reads all of them by name taking
+/// it.
+fn keep_up(c: &mut Criterion) {
+    let mut group = c.benchmark_group("hub/keep_up");
+    for topics in [1, 8, 64] {
+        let names = names(topics);
+        let hub = hub(Policy::queue(Retention::new().events(4)), &names);
+        let wanted: Topics = names.iter().cloned().collect();
+        let mut subscription = hub.subscribe(Subscribe::from(Start::Live).topics(wanted));
+        let mut random = fastrand::Rng::with_seed(7);
+        group.bench_function(BenchmarkId::new("names", topics), |b| {
+            b.iter(|| {
+                submit(&hub, &names[random.usize(..topics)]);
+                assert_eq!(take(&mut subscription, Waker::noop()), 1);
+            });
+        });
+    }
+}
+
 /// Who comes to a pattern of so many latest values takes all of them.
 fn newcomer(c: &mut Criterion) {
     let mut group = c.benchmark_group("hub/newcomer");
@@ -168,5 +187,7 @@ fn newcomer(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, append, wake_one, resume, catch_up, newcomer);
+criterion_group!(
+    benches, append, wake_one, resume, catch_up, keep_up, newcomer
+);
 criterion_main!(benches);

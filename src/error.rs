@@ -18,11 +18,11 @@ pub enum SubmitError {
     #[error("the store is closed")]
     Closed(Event),
 
-    /// A store that waits for its slowest subscriber
+    /// A store, or a topic, that waits for its slowest subscriber
     /// ([`Overflow::Wait`](crate::Overflow::Wait)) holds twice what its retention
     /// asks for. Await an earlier [`Submitted`](crate::Submitted), then submit
     /// this event again.
-    #[error("the store waits for its slowest subscriber and is full")]
+    #[error("the store or topic waits for its slowest subscriber and is full")]
     Full(Event),
 
     /// The event has no topic, and the store is a [`Hub`](crate::Hub).

@@ -67,8 +67,9 @@
 //! | who is slow | is told its gap, is disconnected, or is waited for ([`Overflow`]) | skips to the latest |
 //! | memory | the [`Retention`] | one event |
 //!
-//! A [`Hub`] has many topics of either kind in one order: one connection can be to any of
-//! them, and a plain browser `EventSource` resumes them all from its one id.
+//! A [`Hub`] has many topics of either kind in one order, each with its own answer to slow
+//! readers: one connection can be to any of them, and a plain browser `EventSource`
+//! resumes them all from its one id.
 //!
 //! ```
 //! use tornadose::{Event, EventSource, Hub, Permit, Policy, Refusal, Topic, Topics};

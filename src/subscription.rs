@@ -523,7 +523,12 @@ impl Subscription {
         };
         self.source.watch(&found);
         match (&found, &mut self.throttle) {
-            (Found::End(end), _) => self.end = Some(*end),
+            (Found::End(end), _) => {
+                self.end = Some(*end);
+                if let Source::Topics { log, reader, .. } = &mut self.source {
+                    log.let_go(reader);
+                }
+            }
             (Found::Events(_), Some(throttle)) => throttle.begin(),
             _ => {}
         }

@@ -502,7 +502,7 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["build", "--message-format=json-render-diagnostics"])
         .args(DEMOS.iter().map(|name| format!("--example={name}")))
-        .arg("--example=firehose")
+        .args(cfg!(feature = "detached").then_some("--example=firehose"))
         // As this test was built, so that there is mostly nothing to do.
         .args(["--profile", &profile()])
         .arg("--no-default-features");
@@ -510,6 +510,10 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         ("hyper", cfg!(feature = "hyper")),
         ("json", cfg!(feature = "json")),
         ("websocket", cfg!(feature = "websocket")),
+        ("axum", cfg!(feature = "axum")),
+        ("metrics", cfg!(feature = "metrics")),
+        ("tracing", cfg!(feature = "tracing")),
+        ("detached", cfg!(feature = "detached")),
         ("full", cfg!(feature = "full")),
     ] {
         if on {

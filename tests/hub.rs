@@ -8,9 +8,9 @@ use http::{Request, StatusCode};
 use tokio_test::task::spawn;
 use tokio_test::{assert_pending, assert_ready};
 use tornadose::{
-    Control, Delivery, End, Event, EventBody, EventSource, GapReason, Hub, LastEventId, Permit,
-    Policy, Position, Refusal, Retention, Shutdown, Start, SubmitError, Subscribe, Subscription,
-    Topic, Topics,
+    Control, Delivery, End, Event, EventBody, EventSource, GapReason, Hub, LastEventId, Overflow,
+    Permit, Policy, Position, Refusal, Retention, Shutdown, Start, SubmitError, Subscribe,
+    Subscription, Topic, Topics,
 };
 
 fn topic(name: &str) -> Topic {
@@ -159,7 +159,7 @@ fn what_is_lost_is_told_where_the_last_of_it_stood() {
 
 #[test]
 fn who_is_slow_is_told_or_sent_away() {
-    let strict = Policy::queue(Retention::new().events(2)).disconnect_slow();
+    let strict = Policy::queue(Retention::new().events(2)).overflow(Overflow::Disconnect);
     let hub = Hub::builder()
         .policy("strict".parse().expect("a pattern"), strict)
         .default_policy(Policy::queue(Retention::new().events(2)))
@@ -240,9 +240,12 @@ fn the_latest_value_comes_first_and_in_order() {
 fn several_events_become_visible_at_once() {
     let hub = Hub::new();
     let event = |name: &str| Event::new(name).topic(topic(name));
-    let ids = hub.submit_all(["a", "b", "a"].map(event)).expect("taken");
+    let taken = hub.submit_all(["a", "b", "a"].map(event)).expect("taken");
     assert_eq!(
-        ids.iter().map(|id| id.offset()).collect::<Vec<_>>(),
+        taken
+            .iter()
+            .map(|taken| taken.id().offset())
+            .collect::<Vec<_>>(),
         [1, 2, 3]
     );
 
@@ -536,7 +539,7 @@ fn two_who_begin_differently_are_sent_what_is_theirs() {
 
 #[test]
 fn a_gap_of_one_topic_does_not_save_who_is_too_slow_in_another() {
-    let strict = Policy::queue(Retention::new().events(1)).disconnect_slow();
+    let strict = Policy::queue(Retention::new().events(1)).overflow(Overflow::Disconnect);
     let hub = Hub::builder()
         .policy("strict".parse().expect("a pattern"), strict)
         .default_policy(Policy::queue(Retention::new().events(1)))
@@ -560,7 +563,7 @@ fn ageing() -> Hub {
         )
         .policy(
             "strict/#".parse().expect("a pattern"),
-            queue.age(10 * second).disconnect_slow(),
+            queue.age(10 * second).overflow(Overflow::Disconnect),
         )
         .policy("a".parse().expect("a pattern"), queue.age(60 * second))
         .build()

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use tokio_test::task::{Spawn, spawn};
 use tornadose::{
-    Delivery, End, Event, Gap, GapReason, Hub, LastEventId, Pattern, Policy, Position, Retention,
-    Start, Subscribe, Topic, Topics,
+    Delivery, End, Event, Gap, GapReason, Hub, LastEventId, Overflow, Pattern, Policy, Position,
+    Retention, Start, SubmitError, Submitted, Subscribe, Topic, Topics,
 };
 
 use support::clock::Clock;
@@ -23,14 +24,14 @@ use support::reader::{Reader, reader};
 // What there is
 
 /// What the first letter of a topic stands for: `l`atest or `q`ueue, whose slow readers
-/// are `s`ent away if it is not that, and in capitals what also grows old.
-const NAMES: [&str; 16] = [
+/// are `s`ent away or `w`aited for if it is not that, and in capitals what also grows old.
+const NAMES: [&str; 19] = [
     "q/a", "q/b", "s/a", "s/b", "l/a", "l/b", "Q/a", "Q/b", "Q/c", "Q/a/d", "S/a", "S/b", "L/a",
-    "L/b", "L/c", "L",
+    "L/b", "L/c", "L", "w/a", "w/b", "w/c",
 ];
 
-const PATTERNS: [&str; 12] = [
-    "#", "+/a", "+/b", "q/+", "s/#", "l/#", "Q/+", "S/#", "L/#", "+/a/#", "Q/c", "none/#",
+const PATTERNS: [&str; 13] = [
+    "#", "+/a", "+/b", "q/+", "s/#", "l/#", "Q/+", "S/#", "L/#", "+/a/#", "Q/c", "none/#", "w/#",
 ];
 
 fn topic(at: usize) -> Topic {
@@ -46,16 +47,20 @@ struct Settings {
     keeps: usize,
     /// In seconds.
     age: u64,
+    /// In seconds.
+    stall: u64,
 }
 
-fn hub(Settings { keeps, age }: Settings) -> Hub {
+fn hub(Settings { keeps, age, stall }: Settings) -> Hub {
     let queue = Policy::queue(Retention::new().events(keeps));
     let age = Duration::from_secs(age);
+    let stall = Duration::from_secs(stall);
     let of = |text: &str| text.parse().expect("a pattern");
     Hub::builder()
-        .policy(of("s/#"), queue.disconnect_slow())
-        .policy(of("S/#"), queue.disconnect_slow().age(age))
+        .policy(of("s/#"), queue.overflow(Overflow::Disconnect))
+        .policy(of("S/#"), queue.overflow(Overflow::Disconnect).age(age))
         .policy(of("Q/#"), queue.age(age))
+        .policy(of("w/#"), queue.overflow(Overflow::Wait { stall }))
         .policy(of("l/#"), Policy::latest())
         .policy(of("L/#"), Policy::latest().age(age))
         .default_policy(queue)
@@ -126,8 +131,13 @@ fn happens() -> impl Strategy<Value = Happens> {
         1 => (0..99_u64).prop_map(Id::Elsewhere),
         1 => Just(Id::Malformed),
     ];
+    // Who reads many looks at them in another way.
+    let topics = prop_oneof![
+        3 => prop::collection::vec(name.clone(), 0..4),
+        1 => prop::collection::vec(name.clone(), 12..24),
+    ];
     let subscribe = (
-        prop::collection::vec(name.clone(), 0..4),
+        topics,
         prop::collection::vec(0..PATTERNS.len(), 0..3),
         start,
         prop::option::of(id),
@@ -139,6 +149,7 @@ fn happens() -> impl Strategy<Value = Happens> {
     });
     prop_oneof![
         40 => name.clone().prop_map(Happens::Submit),
+        10 => (16..NAMES.len()).prop_map(Happens::Submit),
         8 => prop::collection::vec(name, 0..6).prop_map(Happens::SubmitAll),
         12 => subscribe,
         20 => any::<Index>().prop_map(Happens::Poll),
@@ -160,6 +171,10 @@ struct History {
     submitted: Vec<(usize, u64)>,
     /// The offsets in each topic.
     offsets: [Vec<u64>; NAMES.len()],
+    /// Of topics that wait: how many events are gone, and since when they are over their
+    /// bound and nothing has gone.
+    gone: [usize; NAMES.len()],
+    blocked_since: [Option<u64>; NAMES.len()],
 }
 
 impl History {
@@ -180,6 +195,9 @@ impl History {
     /// The offsets of what the topic holds.
     fn held(&self, topic: usize) -> &[u64] {
         let offsets = &self.offsets[topic];
+        if waits(topic) {
+            return &offsets[self.gone[topic]..];
+        }
         let keeps = if conflates(topic) {
             1
         } else {
@@ -203,6 +221,52 @@ impl History {
         lost.checked_sub(1)
             .map_or(0, |last| self.offsets[topic][last])
     }
+
+    /// A topic that waits lets go of what nobody wants any more, or of what is waited for
+    /// too long.
+    fn let_go(&mut self, topic: usize, readers: &mut [(Reader, Account)]) {
+        let stall = self.settings.stall;
+        let since = self.blocked_since[topic];
+        let is_stalled = since.is_some_and(|since| self.now - since >= stall);
+        while self.is_over(topic) {
+            let front = self.held(topic)[0];
+            let accounts = readers.iter_mut().map(|(_, account)| account);
+            let holders: Vec<_> = accounts
+                .filter(|account| account.next_in(self, topic) == Some(front))
+                .collect();
+            if !holders.is_empty() && !is_stalled {
+                break;
+            }
+            for account in holders {
+                account.is_left_behind[topic] = true;
+            }
+            self.gone[topic] += 1;
+            self.blocked_since[topic] = None;
+        }
+        let since = self.blocked_since[topic].unwrap_or(self.now);
+        self.blocked_since[topic] = self.is_over(topic).then_some(since);
+    }
+
+    fn is_over(&self, topic: usize) -> bool {
+        waits(topic) && self.held(topic).len() > self.settings.keeps
+    }
+
+    /// Whether so many more would be more than twice what a topic that waits is to hold.
+    fn is_full_for(&self, topic: usize, events: usize, readers: &[(Reader, Account)]) -> bool {
+        let accounts = readers.iter().map(|(_, account)| account);
+        let Some(next) = accounts
+            .filter_map(|account| account.next_in(self, topic))
+            .min()
+        else {
+            return false;
+        };
+        let unread = self.held(topic).iter().filter(|offset| **offset >= next);
+        waits(topic) && unread.count() + events > 2 * self.settings.keeps
+    }
+}
+
+fn waits(topic: usize) -> bool {
+    NAMES[topic].starts_with('w')
 }
 
 fn conflates(topic: usize) -> bool {
@@ -233,6 +297,8 @@ struct Account {
     told: u64,
     /// For each topic the last lost event that it has passed and has not been told of.
     owed: [u64; NAMES.len()],
+    /// Topics that went on without it, which it has not been told yet.
+    is_left_behind: [bool; NAMES.len()],
     /// Whether it waits, whether it must have been woken since, and whether it may: who
     /// waits for several topics is not taken out of the others when one of them wakes it.
     parked: bool,
@@ -297,6 +363,7 @@ impl Account {
             joined: newest,
             told,
             owed: [0; NAMES.len()],
+            is_left_behind: [false; NAMES.len()],
             parked: false,
             must_be_woken: false,
             may_be_woken: false,
@@ -306,6 +373,17 @@ impl Account {
 
     fn wants(&self, topic: usize, offset: u64) -> bool {
         self.begin[topic].is_some_and(|begin| begin <= offset)
+    }
+
+    /// What it wants next in a topic, if it is waited for there: something that is held, or
+    /// whatever comes.
+    fn next_in(&self, history: &History, topic: usize) -> Option<u64> {
+        if self.end.is_some() || self.is_left_behind[topic] || self.begin[topic].is_none() {
+            return None;
+        }
+        let mut held = history.held(topic).iter().copied();
+        let next = held.find(|offset| *offset > self.told && self.wants(topic, *offset));
+        Some(next.unwrap_or(u64::MAX))
     }
 
     /// Whether it is sent away for having lost this.
@@ -427,6 +505,8 @@ struct Real {
     clock: Clock,
     history: History,
     readers: Vec<(Reader, Account)>,
+    /// Submits that wait for room in their topic.
+    pending: Vec<(usize, Spawn<Submitted>)>,
 }
 
 impl Real {
@@ -441,8 +521,11 @@ impl Real {
                 now: 0,
                 submitted: Vec::new(),
                 offsets: Default::default(),
+                gone: [0; NAMES.len()],
+                blocked_since: [None; NAMES.len()],
             },
             readers: Vec::new(),
+            pending: Vec::new(),
         }
     }
 
@@ -466,16 +549,24 @@ impl Real {
             Happens::Advance(seconds) => {
                 self.clock.advance(Duration::from_secs(seconds));
                 self.history.now += seconds;
+                // The stall has run out for some, or something went in the meantime.
+                self.pending.retain_mut(|(topic, submitted)| {
+                    if !submitted.is_woken() {
+                        return true;
+                    }
+                    let polled = self.clock.at_once(|| submitted.poll());
+                    self.history.let_go(*topic, &mut self.readers);
+                    assert_eq!(polled.is_ready(), !self.history.is_over(*topic));
+                    polled.is_pending()
+                });
             }
             Happens::Poll(_) | Happens::Drain(_) | Happens::Drop(_) | Happens::Return(_)
                 if self.readers.is_empty() => {}
             Happens::Poll(at) => drop(self.read(at.index(self.readers.len()))),
             Happens::Drain(at) => self.drain(at.index(self.readers.len())),
-            Happens::Drop(at) => drop(self.readers.swap_remove(at.index(self.readers.len()))),
+            Happens::Drop(at) => drop(self.remove(at.index(self.readers.len()))),
             Happens::Return(at) => {
-                let (reader, account) = self.readers.swap_remove(at.index(self.readers.len()));
-                let id = reader.position();
-                drop(reader);
+                let (id, account) = self.remove(at.index(self.readers.len()));
                 // Who brought an id that is no good would bring it again.
                 if let (Some(id), None) = (id, account.first) {
                     let id = Some((id.into(), true));
@@ -487,20 +578,63 @@ impl Real {
     }
 
     fn submit(&mut self, topics: &[usize]) {
-        let events = topics.iter().map(|at| {
-            let offset = self.history.add(*at);
-            Event::new(said(*at, offset)).topic(topic(*at))
-        });
+        let newest = self.history.newest();
+        let events = (newest + 1..).zip(topics);
+        let events = events.map(|(offset, at)| Event::new(said(*at, offset)).topic(topic(*at)));
         let events: Vec<_> = events.collect();
+        let full = (0..topics.len()).find(|at| {
+            let topic = topics[*at];
+            let events = topics[..=*at].iter().filter(|at| **at == topic).count();
+            if self.history.is_full_for(topic, events, &self.readers) {
+                self.history.let_go(topic, &mut self.readers);
+            }
+            self.history.is_full_for(topic, events, &self.readers)
+        });
+        let taken = self.clock.at_once(|| self.hub.submit_all(events.clone()));
+        if let Some(full) = full {
+            let refused = taken.expect_err("it is full");
+            assert!(matches!(refused.error(), SubmitError::Full(_)));
+            assert_eq!((refused.at(), refused.into_events()), (full, events));
+            return;
+        }
+        for at in topics {
+            self.history.add(*at);
+            self.history.let_go(*at, &mut self.readers);
+        }
         for (_, account) in &mut self.readers {
             if topics.iter().any(|at| account.begin[*at].is_some()) {
                 account.must_be_woken |= std::mem::take(&mut account.parked);
                 account.may_be_woken = true;
             }
         }
-        let ids = self.clock.at_once(|| self.hub.submit_all(events));
-        let last = ids.expect("taken").last().map(|id| id.offset());
-        assert!(last.is_none_or(|last| last == self.history.newest()));
+        for (offset, (taken, topic)) in
+            (newest + 1..).zip(taken.expect("taken").into_iter().zip(topics))
+        {
+            assert_eq!(taken.id().offset(), offset);
+            assert_eq!(taken.is_ready(), !self.history.is_over(*topic));
+            let mut taken = spawn(taken);
+            if self.clock.at_once(|| taken.poll()).is_pending() {
+                self.pending.push((*topic, taken));
+            }
+        }
+    }
+
+    /// Somebody leaves. Its position, and what it was told.
+    fn remove(&mut self, at: usize) -> (Option<Position>, Account) {
+        let (reader, account) = self.readers.swap_remove(at);
+        let id = reader.position();
+        self.clock.at_once(|| drop(reader));
+        if account.end.is_none() {
+            self.let_go_of(&account.begin);
+        }
+        (id, account)
+    }
+
+    /// Lets go of what somebody wanted who does not any more.
+    fn let_go_of(&mut self, begin: &[Option<u64>; NAMES.len()]) {
+        for topic in (0..NAMES.len()).filter(|at| begin[*at].is_some()) {
+            self.history.let_go(topic, &mut self.readers);
+        }
     }
 
     fn subscribe(
@@ -511,6 +645,9 @@ impl Real {
         owed: [u64; NAMES.len()],
     ) {
         let topics = to.topics();
+        for topic in (0..NAMES.len()).filter(|at| to.is_to(*at)) {
+            self.history.let_go(topic, &mut self.readers);
+        }
         let mut account = Account::new(&self.history, to, start, id);
         account.owed = owed;
         let mut subscribe = Subscribe::from(start).topics(topics);
@@ -532,7 +669,29 @@ impl Real {
         };
         (account.must_be_woken, account.may_be_woken) = (false, false);
         if account.end.is_none() {
+            let told = account.told;
             account.hear(&self.history, self.known, &heard);
+            let (told, begin) = (told + 1..=account.told, account.begin);
+            // Where it has been told an event or the mark.
+            let is_passed = |at: &usize| {
+                let event = match heard {
+                    Heard::Event(offset, _) => Some(self.history.topic_of(offset)),
+                    _ => None,
+                };
+                let is_marked = told.contains(&self.history.mark(*at)) && begin[*at].is_some();
+                is_marked || event == Some(*at)
+            };
+            let passed: Vec<_> = (0..NAMES.len()).filter(is_passed).collect();
+            for topic in &passed {
+                account.is_left_behind[*topic] &= account.told < self.history.mark(*topic);
+            }
+            let is_over = account.end.is_some();
+            for topic in passed {
+                self.history.let_go(topic, &mut self.readers);
+            }
+            if is_over {
+                self.let_go_of(&begin);
+            }
         } else {
             assert!(
                 matches!(heard, Heard::End(End::Slow)),
@@ -546,7 +705,19 @@ impl Real {
         while !matches!(self.read(at), Heard::Nothing | Heard::End(_)) {}
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
+        for (topic, mut submitted) in std::mem::take(&mut self.pending) {
+            let has_room = !self.history.is_over(topic);
+            // Of who was woken by the time, it is known already.
+            let polled = self
+                .clock
+                .at_once(|| (submitted.is_woken(), submitted.poll()));
+            assert_eq!(polled.1.is_ready(), has_room, "room in {}", NAMES[topic]);
+            assert_eq!(polled.0, has_room, "woken for {}", NAMES[topic]);
+            if !has_room {
+                self.pending.push((topic, submitted));
+            }
+        }
         for (reader, account) in &self.readers {
             let is_woken = reader.is_woken();
             assert!(is_woken || !account.must_be_woken, "it is not woken");
@@ -573,9 +744,10 @@ proptest! {
     fn a_hub_is_its_list(
         keeps in 1..4_usize,
         age in 2..12_u64,
+        stall in 2..20_u64,
         all in prop::collection::vec(happens(), 1..300),
     ) {
-        let mut real = Real::new(Settings { keeps, age });
+        let mut real = Real::new(Settings { keeps, age, stall });
         for happens in all {
             real.happens(happens);
         }

@@ -378,7 +378,11 @@ fn a_topic_has_figures_of_its_own() {
 /// it missed and has still before it is what was submitted.
 #[test]
 fn what_is_submitted_to_topics_is_delivered_missed_or_ahead() {
-    let hub = Hub::new();
+    // One of them waits, and is over its bound in the end, but never full.
+    let waits = Policy::queue(Retention::new().events(10)).overflow(Overflow::Wait {
+        stall: Duration::from_secs(60),
+    });
+    let hub = Hub::builder().policy(pattern("x/2"), waits).build();
     let names = ["x/1", "x/2", "x/3"];
     let mut readers = [
         by_name(&hub, &names, Start::Oldest),
@@ -409,6 +413,37 @@ fn what_is_submitted_to_topics_is_delivered_missed_or_ahead() {
             sum.2 += stats.lag.sum();
         }
         assert_eq!(sum, (all.submitted, all.delivered, all.lag.sum()));
+    }
+}
+
+#[test]
+fn a_topic_that_waits_counts_as_others_do() {
+    let (minute, nothing) = (Duration::from_secs(60), Duration::ZERO);
+    for (stall, submitted, heard_of) in [
+        (minute, 3, &["1", "2", "3"][..]),
+        // The fourth goes on without who holds it up.
+        (nothing, 4, &["gap slow 2", "3", "4"][..]),
+    ] {
+        let queue = Policy::queue(Retention::new().events(2));
+        let hub = Hub::builder().default_policy(queue.overflow(Overflow::Wait { stall }));
+        let hub = hub.build();
+        let mut slow = by_name(&hub, &["a"], Start::Live);
+        for n in 1..=submitted {
+            tell(&hub, "a", &n.to_string());
+        }
+        let left = submitted - 2;
+        let (retained, gone) = if stall.is_zero() { (2, left) } else { (3, 0) };
+        for stats in [hub.stats(), of(&hub, "a")] {
+            assert_eq!((stats.retained, stats.evicted), (retained, gone));
+            assert_eq!((stats.lag.sum(), stats.delivered), (retained as u64, 0));
+        }
+        let told = heard(&mut slow);
+        assert_eq!(told, heard_of);
+        for stats in [hub.stats(), of(&hub, "a")] {
+            assert_eq!((stats.retained, stats.evicted), (2, left));
+            assert_eq!((stats.gaps, stats.missed), (gone / 2, gone));
+            assert_eq!((stats.lag.sum(), stats.delivered), (0, submitted - gone));
+        }
     }
 }
 

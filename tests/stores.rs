@@ -710,6 +710,22 @@ fn a_latecomer_holds_up_what_it_has_not_read_like_everybody_else() {
 }
 
 #[test]
+fn nobody_waits_for_who_conflates() {
+    let store = waiting(2);
+    let mut latest = reader(store.subscribe(Subscribe::from(Start::Oldest).conflate()));
+    for n in 1..=9 {
+        assert!(store.submit(n.to_string()).expect("taken").is_ready());
+    }
+    assert_eq!(heard(&mut latest), ["9"]);
+    let (slow, submitted) = held_up(&store);
+    assert_eq!(heard(&mut latest), ["3"]);
+    drop(latest);
+    assert!(!submitted.is_ready());
+    drop(slow);
+    assert!(submitted.is_ready());
+}
+
+#[test]
 fn a_reader_that_stalls_is_left_behind_and_gets_its_gap() {
     let (clock, store) = (Clock::paused(), waiting(2));
     let (mut slow, mut submitted) = clock.at_once(|| held_up(&store));

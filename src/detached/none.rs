@@ -9,6 +9,7 @@ use crate::subscriber::Open;
 
 pub(crate) enum Offering {}
 
+#[allow(dead_code, reason = "nothing is ever offered")]
 pub(crate) enum Outcome {
     Kept,
     Wanted,

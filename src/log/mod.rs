@@ -15,8 +15,9 @@
 //! # Locks
 //!
 //! Four, taken in this order: `ring` (what is retained), then either `run` or `frames`
-//! (the last joined bytes), a shard of `waiters` / `room`, or `register` (who reads). No foreign code runs while one is
-//! held, but for the clone of a waker, which runtimes do by counting.
+//! (the last joined bytes), a shard of `waiters` / `room`, or `register` (who reads). No
+//! foreign code runs while one is held, but for the clone of a waker, which runtimes do by
+//! counting.
 //!
 //! A reader parks while it still holds `ring`, after it has found nothing. An
 //! appender takes `ring` to append and lets go of it before it wakes. So either
@@ -292,7 +293,7 @@ impl Log {
             Lag::Overflow(_) => ring.window(now).begin(start, last),
         };
         let sit = |next| self.register.enter(subscribe.name.clone(), next, ());
-        let (next, gap, seated) = if self.counts_readers() {
+        let (next, gap, seated) = if self.counts_readers() && !subscribe.conflate {
             let mut ring = self.ring.write();
             let (next, gap) = begin(&ring);
             ring.enter(next);
@@ -313,7 +314,7 @@ impl Log {
 
     pub(crate) fn unsubscribe(&self, cursor: &mut Cursor) {
         drop(self.waiters.leave(&mut cursor.ticket));
-        if self.counts_readers() {
+        if self.counts(cursor) {
             let mut ring = self.ring.write();
             ring.leave(cursor.next);
             self.let_go(ring);
@@ -401,7 +402,7 @@ impl Log {
         cursor: &mut Cursor,
         take: impl FnOnce(&Ring, u64) -> Option<(T, u64)>,
     ) -> Poll<Found<T>> {
-        if self.counts_readers() {
+        if self.counts(cursor) {
             let mut ring = self.ring.write();
             let before = cursor.next;
             // Nothing that a connected reader still wants is too old for it.
@@ -508,6 +509,11 @@ impl Log {
         if room && !evicted.is_empty() {
             self.room.wake_parked();
         }
+    }
+
+    /// Whether it is held for where it stands. Who wants the newest event alone is not.
+    fn counts(&self, cursor: &Cursor) -> bool {
+        self.counts_readers() && !cursor.conflates
     }
 
     fn counts_readers(&self) -> bool {

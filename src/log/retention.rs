@@ -86,11 +86,16 @@ pub enum Overflow {
     /// [`Submitted`](crate::Submitted) resolves when there is room again, so
     /// submitters that await it run at the pace of the slowest subscriber.
     ///
+    /// Nobody waits for subscribers that
+    /// [conflate](crate::Subscribe::conflate): they want the newest event alone.
+    ///
     /// The store holds at most twice its retention; beyond that, submitters that
-    /// did not await are refused with [`Full`](crate::SubmitError::Full).
+    /// did not await are refused with [`Full`](crate::SubmitError::Full). In a
+    /// [`Hub`](crate::Hub) all of this is each topic's own.
     ///
     /// Cost: reading takes the log's lock for writing, so thousands of subscribers
-    /// on many cores read one after the other.
+    /// on many cores read one after the other; in a hub those who read a topic that
+    /// waits, and nobody else.
     Wait {
         /// How long the store waits for a subscriber that reads nothing at all.
         /// After that the log goes on without it; if it reads again it is told its

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
 
+use super::topics::{self, Taken, TopicLog};
 use super::{Log, Ticket};
 use crate::error::SubmitError;
 use crate::position::Position;
@@ -20,10 +21,10 @@ use crate::position::Position;
 /// It is in the log and visible to every present and future subscriber; nothing
 /// needs to be done with this value, and dropping it takes nothing back.
 ///
-/// Awaiting it is the back-pressure of a store that waits for its slowest
-/// subscriber ([`Overflow::Wait`](crate::Overflow::Wait)): it resolves as soon as
-/// the store holds no more than its retention. With every other store of this
-/// crate it is ready at once.
+/// Awaiting it is the back-pressure of a store, or of a topic, that waits for its slowest
+/// subscriber ([`Overflow::Wait`](crate::Overflow::Wait)): it resolves as soon as that
+/// holds no more than its retention. With every other store and topic of this crate it is
+/// ready at once.
 ///
 /// # Cancel safety
 ///
@@ -44,9 +45,15 @@ pub struct Submitted {
 }
 
 struct Room {
-    log: Arc<Log>,
+    of: Of,
     ticket: Ticket,
     stall: Option<Pin<Box<Sleep>>>,
+}
+
+/// What has no room.
+enum Of {
+    Log(Arc<Log>),
+    Topic(topics::Room),
 }
 
 impl Submitted {
@@ -61,7 +68,17 @@ impl Submitted {
 
     pub(crate) fn when_room(position: Position, log: &Arc<Log>) -> Self {
         let room = log.has_no_room().map(|_| Room {
-            log: Arc::clone(log),
+            of: Of::Log(Arc::clone(log)),
+            ticket: Ticket::default(),
+            stall: None,
+        });
+        Self { position, room }
+    }
+
+    pub(crate) fn in_topic(taken: Taken, log: &Arc<TopicLog>) -> Self {
+        let position = taken.position;
+        let room = topics::Room::after(taken, log).map(|room| Room {
+            of: Of::Topic(room),
             ticket: Ticket::default(),
             stall: None,
         });
@@ -74,15 +91,15 @@ impl Submitted {
         self.position
     }
 
-    /// Whether the store has room, that is, awaiting would not wait.
+    /// Whether the store, or the topic, has room, that is, awaiting would not wait.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.room
             .as_ref()
-            .is_none_or(|room| room.log.has_no_room().is_none())
+            .is_none_or(|room| room.of.has_no_room().is_none())
     }
 
-    /// Blocks this thread until the store has room. Not for async code.
+    /// Blocks this thread until there is room. Not for async code.
     ///
     /// # Errors
     ///
@@ -91,11 +108,11 @@ impl Submitted {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut cx = Context::from_waker(&waker);
         while let Some(room) = &mut self.room
-            && room.log.poll_room(&mut cx, &mut room.ticket).is_pending()
+            && room.of.poll_room(&mut cx, &mut room.ticket).is_pending()
         {
-            match room.log.has_no_room() {
+            match room.of.has_no_room() {
                 None => {}
-                Some(left) if left.is_zero() => room.log.enforce_stall(),
+                Some(left) if left.is_zero() => room.of.enforce_stall(),
                 Some(left) => thread::park_timeout(left),
             }
         }
@@ -121,15 +138,15 @@ impl Future for Submitted {
         };
         loop {
             // Woken by a reader that moves or leaves, by `close`, or by the timer.
-            let Poll::Pending = room.log.poll_room(cx, &mut room.ticket) else {
+            let Poll::Pending = room.of.poll_room(cx, &mut room.ticket) else {
                 self.room = None;
                 return Poll::Ready(Ok(position));
             };
-            let Some(left) = room.log.has_no_room() else {
+            let Some(left) = room.of.has_no_room() else {
                 continue;
             };
             if left.is_zero() {
-                room.log.enforce_stall();
+                room.of.enforce_stall();
                 continue;
             }
             if Handle::try_current().is_err() {
@@ -148,7 +165,7 @@ impl Future for Submitted {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.log.leave_room(&mut self.ticket);
+        self.of.leave_room(&mut self.ticket);
     }
 }
 
@@ -157,6 +174,36 @@ impl fmt::Debug for Submitted {
         f.debug_struct("Submitted")
             .field("id", &self.position)
             .finish_non_exhaustive()
+    }
+}
+
+impl Of {
+    fn has_no_room(&self) -> Option<Duration> {
+        match self {
+            Self::Log(log) => log.has_no_room(),
+            Self::Topic(room) => room.has_no_room(),
+        }
+    }
+
+    fn poll_room(&self, cx: &mut Context<'_>, ticket: &mut Ticket) -> Poll<()> {
+        match self {
+            Self::Log(log) => log.poll_room(cx, ticket),
+            Self::Topic(room) => room.poll_room(cx, ticket),
+        }
+    }
+
+    fn leave_room(&self, ticket: &mut Ticket) {
+        match self {
+            Self::Log(log) => log.leave_room(ticket),
+            Self::Topic(room) => room.leave_room(ticket),
+        }
+    }
+
+    fn enforce_stall(&self) {
+        match self {
+            Self::Log(log) => log.enforce_stall(),
+            Self::Topic(room) => room.enforce_stall(),
+        }
     }
 }
 

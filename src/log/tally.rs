@@ -120,6 +120,7 @@ impl<T> Register<T> {
     }
 
     /// A reader stands for so many subscribers from now on, which may be none.
+    #[cfg(feature = "detached")]
     pub(crate) fn stand_for(&self, seated: &mut Seated, subscribers: usize) {
         let subscribers = subscribers as u64;
         let mut seats = self.seats.lock();
@@ -260,7 +261,7 @@ fn add_alone(figure: &AtomicU64, more: u64) {
     figure.store(sum, Ordering::Relaxed);
 }
 
-#[cfg(all(test, not(tornadose_loom)))]
+#[cfg(all(test, feature = "detached", not(tornadose_loom)))]
 mod tests {
     use crate::log::{Config, Found, Lag, Log, Overflow, Retention, Start};
     use std::task::{Context, Poll, Waker};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use loom::future::block_on;
 use loom::thread;
 
-use super::topics::{Policies, Reader, TopicLog};
+use super::topics::{Policies, Policy, Reader, TopicLog};
 use super::{
     Config, Cursor, End, Found, Lag, Latch, Log, Notice, Overflow, Retention, Start, Submitted,
 };
@@ -458,5 +458,161 @@ fn loom_who_leaves_a_topic_disturbs_nobody_in_it() {
         leaving.join().expect("no panic");
         publisher.join().expect("no panic");
         assert_eq!((log.subscriptions(), log.topics()), (0, 1));
+    });
+}
+
+// Topics that wait for their readers
+
+/// Topics that hold one event.
+fn log_that_waits(stall: Duration) -> Arc<TopicLog> {
+    let queue = Policy::queue(Retention::new().events(1));
+    let policies = Policies {
+        default: queue.overflow(Overflow::Wait { stall }),
+        ..Policies::default()
+    };
+    Arc::new(TopicLog::new(policies, 1024, None))
+}
+
+const LONG: Duration = Duration::from_secs(3600);
+
+fn submit_in(log: &Arc<TopicLog>, name: &str) -> Submitted {
+    let topic: Topic = name.parse().expect("a topic");
+    let taken = log.append(Event::new(name).topic(topic));
+    Submitted::in_topic(taken.expect("not full"), log)
+}
+
+/// Reads until the log closes: how many events, and how many were told as missed.
+fn read_to_the_end(log: &TopicLog, mut reader: Reader) -> (u64, u64) {
+    let (mut received, mut missed) = (0, 0);
+    loop {
+        match block_on(poll_fn(|cx| log.poll_event(cx, &mut reader))) {
+            Found::Events(_) => received += 1,
+            Found::Gap(gap) => missed += gap.missed.expect("a topic by name is counted"),
+            Found::End(end) => {
+                assert_eq!(end, End::Closed);
+                log.unsubscribe(&mut reader);
+                return (received, missed);
+            }
+        }
+    }
+}
+
+/// The submitter waits for the reader, the reader for the submitter: neither may sleep for
+/// ever, and nothing is lost.
+#[test]
+fn loom_who_waits_for_room_in_a_topic_is_woken() {
+    for names in [&["a/1"][..], &["a/+"]] {
+        model(move || {
+            let log = log_that_waits(LONG);
+            let (reader, _) = log.subscribe(&topics(names));
+            let publisher = {
+                let log = Arc::clone(&log);
+                thread::spawn(move || {
+                    for _ in 0..2 {
+                        block_on(submit_in(&log, "a/1")).expect("room in the end");
+                    }
+                    log.close();
+                })
+            };
+            assert_eq!(read_to_the_end(&log, reader), (2, 0));
+            publisher.join().expect("no panic");
+        });
+    }
+}
+
+#[test]
+fn loom_who_waits_for_room_in_a_topic_is_not_held_up_by_a_reader_that_leaves() {
+    model(|| {
+        let log = log_that_waits(LONG);
+        let (mut reader, _) = log.subscribe(&topics(&["a/1", "a/+"]));
+        submit_in(&log, "a/1");
+        let waiting = submit_in(&log, "a/1");
+        let reader = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || log.unsubscribe(&mut reader))
+        };
+        block_on(waiting).expect("room in the end");
+        reader.join().expect("no panic");
+        assert_eq!(log.subscriptions(), 0);
+    });
+}
+
+/// Two topics with a submitter each; who reads both frees each of them.
+#[test]
+fn loom_who_waits_for_room_in_two_topics_is_woken_in_each() {
+    model(|| {
+        let log = log_that_waits(LONG);
+        let (reader, _) = log.subscribe(&topics(&["a", "b"]));
+        let waiting = ["a", "b"].map(|name| {
+            submit_in(&log, name);
+            submit_in(&log, name)
+        });
+        let waiting = waiting.map(|waiting| {
+            thread::spawn(move || block_on(waiting).map(drop).expect("room in the end"))
+        });
+        assert_eq!(read_topics(&log, reader, 2).len(), 2);
+        for waiting in waiting {
+            waiting.join().expect("no panic");
+        }
+    });
+}
+
+/// Who looks while a reader is counted where it stands sees no event counted twice, and
+/// none not at all.
+#[test]
+fn loom_a_snapshot_of_a_topic_that_waits_fits_together() {
+    model(|| {
+        let log = log_that_waits(LONG);
+        let (mut reader, _) = log.subscribe(&topics(&["a"]));
+        submit_in(&log, "a");
+        let publisher = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || drop(submit_in(&log, "a")))
+        };
+        let reads = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || {
+                block_on(poll_fn(|cx| {
+                    assert!(log.poll_event(cx, &mut reader).is_ready());
+                    std::task::Poll::Ready(())
+                }));
+                reader
+            })
+        };
+        let topic = "a".parse().expect("a topic");
+        let check = || {
+            for stats in [log.stats(), log.stats_of(&topic).expect("it is there")] {
+                let served = stats.delivered + stats.missed + stats.lag.sum();
+                assert_eq!(served, stats.submitted, "{stats:?}");
+            }
+        };
+        check();
+        publisher.join().expect("no panic");
+        let mut reader = reads.join().expect("no panic");
+        check();
+        assert_eq!((log.stats().delivered, log.stats().retained), (1, 1));
+        log.unsubscribe(&mut reader);
+    });
+}
+
+/// A reader that has stalled already reads while the topic goes on without it.
+#[test]
+fn loom_who_stalls_is_told_what_it_missed() {
+    model(|| {
+        let log = log_that_waits(Duration::ZERO);
+        let (reader, _) = log.subscribe(&topics(&["a"]));
+        let publisher = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    block_on(submit_in(&log, "a")).expect("nobody is waited for");
+                }
+                log.close();
+            })
+        };
+        let (received, missed) = read_to_the_end(&log, reader);
+        assert_eq!(received + missed, 2);
+        assert!(received > 0);
+        publisher.join().expect("no panic");
     });
 }

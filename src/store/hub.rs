@@ -23,6 +23,8 @@ use crate::topic::{Pattern, Topic};
 /// - Each has the [`Policy`] of the first rule that matches its name: the latest value, or
 ///   a queue with its own retention. Both kinds mix on one connection.
 /// - Who submits wakes who reads that topic, and nobody else.
+/// - A topic may also wait for its slowest reader ([`Policy::overflow`]): that holds back
+///   who submits to it, and nobody else.
 /// - What a slow or returning reader has lost it is told as a [`Gap`](crate::Gap), where
 ///   the last of the lost events of a topic stood. How many they were is known where it
 ///   reads the topic by name and was there when they were submitted, or came back before
@@ -51,8 +53,8 @@ use crate::topic::{Pattern, Topic};
 /// # }
 /// ```
 ///
-/// Memory: what the policies retain of each topic, and about 250 bytes for each; of a
-/// topic that was forgotten, its name, up to 65,536 of them.
+/// Memory: what the policies retain of each topic, at most twice that of one that waits, and
+/// about 250 bytes for each; of a topic that was forgotten, its name, up to 65,536 of them.
 ///
 /// A cheap handle: clones share one hub. With the last handle it is closed.
 #[derive(Clone)]
@@ -88,27 +90,37 @@ impl Hub {
     /// Appends an event to its [topic](Event::topic) and wakes who reads that.
     ///
     /// Callable from any thread, inside a runtime or not; it never waits for a
-    /// subscriber. The first event of a topic also costs a look at every rule and at every
-    /// pattern that somebody reads by.
+    /// subscriber. What it returns may be dropped, or awaited for back-pressure, if the
+    /// topic's policy says [`Overflow::Wait`](crate::Overflow::Wait). The first event of a
+    /// topic also costs a look at every rule and at every pattern that somebody reads by.
     ///
     /// # Errors
     ///
     /// [`SubmitError`] hands the event back; nobody sees anything of it.
     pub fn submit(&self, event: impl Into<Event>) -> Result<Submitted, SubmitError> {
-        Ok(Submitted::ready(self.owner.0.append(event.into())?))
+        let log = &self.owner.0;
+        Ok(Submitted::in_topic(log.append(event.into())?, log))
     }
 
     /// Appends events of any topics right behind each other: nobody sees one of them
-    /// before all of them are there. Returns their positions.
+    /// before all of them are there. Each of what it returns is the back-pressure of its
+    /// topic.
     ///
     /// # Errors
     ///
-    /// [`SubmitAllError`] hands all of them back; nobody sees anything of any.
+    /// [`SubmitAllError`] hands all of them back; nobody sees anything of any. More events
+    /// of one topic that [waits](crate::Overflow::Wait) than twice its retention are
+    /// [`Full`](SubmitError::Full) as long as somebody reads it, however little it holds.
     pub fn submit_all(
         &self,
         events: impl IntoIterator<Item = Event>,
-    ) -> Result<Vec<Position>, SubmitAllError> {
-        self.owner.0.append_all(events.into_iter().collect())
+    ) -> Result<Vec<Submitted>, SubmitAllError> {
+        let log = &self.owner.0;
+        let taken = log.append_all(events.into_iter().collect())?;
+        Ok(taken
+            .into_iter()
+            .map(|taken| Submitted::in_topic(taken, log))
+            .collect())
     }
 
     /// Begins a subscription to [the topics](Subscribe::topics) that it names; to nothing

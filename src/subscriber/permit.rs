@@ -43,7 +43,9 @@ impl Permit {
     }
 
     /// The stream of these topics, if the store is a [`Hub`](crate::Hub). Default: none,
-    /// so what no hook grants nobody gets.
+    /// so what no hook grants nobody gets: it is answered with a stream, on which nothing
+    /// comes until a [`Control`] adds a topic. Who asks for no topic and is not to
+    /// wait for one is refused by the hook.
     pub fn topics(mut self, topics: impl Into<Topics>) -> Self {
         self.subscribe = self.subscribe.topics(topics);
         self

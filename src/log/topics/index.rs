@@ -14,15 +14,24 @@
 //! A topic that holds nothing and that nobody reads is forgotten; its mark is not
 //! ([`Forgotten`]).
 
-use std::cmp::Reverse;
-use std::collections::binary_heap::PeekMut;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+mod ahead;
+mod group;
+mod hold;
+mod next;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
+pub(super) use self::ahead::Ahead;
+pub(super) use self::group::GroupId;
+pub(super) use self::next::{Next, Want};
+
+use self::group::{Group, Lost, RECENT};
 use super::crowd::Crowd;
 use super::forgotten::Forgotten;
+use super::hold::Hold;
 use super::policy::Policies;
 use super::presence;
 use super::state::{Slot, State};
@@ -53,6 +62,8 @@ pub(super) struct Index {
     hand: usize,
     /// How many topics have been made.
     born: u32,
+    /// How many wants there have been.
+    comers: u64,
     /// How many events newer ones took the place of, in topics that were forgotten.
     replaced: u64,
 }
@@ -62,101 +73,6 @@ pub(super) struct Index {
 pub(super) struct TopicId {
     at: u32,
     born: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct GroupId(u32);
-
-/// Those who read by one pattern.
-#[derive(Debug)]
-struct Group {
-    pattern: Pattern,
-    /// Also those that have been forgotten since somebody looked.
-    topics: Vec<TopicId>,
-    gone: usize,
-    /// Its newest events, so that who keeps up does not look at every topic.
-    recent: VecDeque<(u64, TopicId)>,
-    /// The offset from which on `recent` has all.
-    recent_from: u64,
-    /// The newest marks of lossless topics that have been forgotten since somebody reads.
-    lost: VecDeque<Lost>,
-    crowd: Arc<Crowd>,
-    readers: usize,
-}
-
-/// The mark of a topic that is gone.
-#[derive(Clone, Copy, Debug)]
-struct Lost {
-    offset: u64,
-    topic: TopicId,
-    disconnects: bool,
-}
-
-/// The newest events that a pattern keeps, 16 bytes for each, and the marks, 24 bytes.
-const RECENT: usize = 4096;
-
-/// What comes next in each topic of a pattern, for who is far behind: at or before
-/// `until`, at this offset or a later one.
-#[derive(Debug)]
-pub(super) struct Ahead {
-    nexts: BinaryHeap<Reverse<(u64, TopicId)>>,
-    until: u64,
-}
-
-/// One thing that a reader wants.
-#[derive(Debug)]
-pub(super) enum Want {
-    Topic {
-        id: TopicId,
-        /// The offset of the first event that it is to have.
-        from: u64,
-        /// How many events of the topic stand before what it gets next, if that is known.
-        seen: Option<u64>,
-    },
-    Group {
-        id: GroupId,
-        /// For topics in which it is to have older events than those after its offset,
-        /// or fewer; by topic.
-        from: Vec<(TopicId, u64)>,
-        /// For all others.
-        else_from: u64,
-        /// The highest mark of the topics that were forgotten before it came.
-        lost: u64,
-        ahead: Option<Ahead>,
-    },
-}
-
-/// What comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    Event(TopicId),
-    /// Everything of the topic up to here is gone. `disconnects` is what becomes of who
-    /// is too slow.
-    Lost {
-        topic: Option<TopicId>,
-        disconnects: bool,
-    },
-}
-
-/// Of topics that are gone, too.
-const LOST: Next = Next::Lost {
-    topic: None,
-    disconnects: false,
-};
-
-/// How a reader looks at topics: from where on, at the newest event of each alone, and
-/// when.
-#[derive(Clone, Copy, Debug)]
-struct View {
-    told: u64,
-    newest: bool,
-    now: Option<Instant>,
-}
-
-impl View {
-    fn from(self, told: u64) -> Self {
-        Self { told, ..self }
-    }
 }
 
 /// What an append leaves to be done after the lock.
@@ -181,6 +97,7 @@ impl Index {
             forgotten: Forgotten::new(),
             hand: 0,
             born: 0,
+            comers: 0,
             replaced: 0,
         }
     }
@@ -189,7 +106,9 @@ impl Index {
         self.closed = true;
         let topics = self.topics.iter().filter_map(|state| state.crowd.clone());
         let groups = self.groups.iter().map(|group| Arc::clone(&group.crowd));
-        topics.chain(groups).collect()
+        let waiting = self.topics.iter().filter_map(|state| state.hold.as_ref());
+        let rooms = waiting.map(|hold| Arc::clone(hold.room()));
+        topics.chain(groups).chain(rooms).collect()
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -234,14 +153,14 @@ impl Index {
         event: Encoded,
         now: Instant,
         after: &mut After,
-    ) -> Position {
+    ) -> (Position, TopicId) {
         let id = self.enter(name);
         let position = Position::new(self.epoch, self.next);
         let offset = self.next;
         self.next += 1;
         let weight = ring::weight(&event);
         let Some(state) = self.topics.get_mut(id.at) else {
-            return position;
+            return (position, id);
         };
         if state.policy.conflates {
             // First, so that one slot is all that a topic of one event ever needs.
@@ -253,9 +172,8 @@ impl Index {
         }
         let at = state.slots.back().map_or(now, |newest| newest.at.max(now));
         let entry = Entry::stamped(position, event).about(name.clone());
-        state.slots.push_back(Slot { entry, weight, at });
-        state.bytes += weight;
-        state.evict(now, after);
+        state.push(Slot { entry, weight, at });
+        state.evict(now, self.comers, after);
         if let Some(crowd) = &state.crowd {
             after.woken.push(Arc::clone(crowd));
         }
@@ -270,7 +188,7 @@ impl Index {
                 after.woken.push(Arc::clone(&group.crowd));
             }
         }
-        position
+        (position, id)
     }
 
     /// Looks at so many topics for events that are too old, so that what nobody submits
@@ -284,7 +202,7 @@ impl Index {
             let at = self.hand as u32;
             if let Some(state) = self.topics.get_mut(at) {
                 if state.policy.retention.age.is_some() {
-                    state.evict(now, after);
+                    state.evict(now, self.comers, after);
                 }
                 let born = state.born;
                 self.forget_if_idle(TopicId { at, born });
@@ -304,6 +222,10 @@ impl Index {
         let Some(state) = self.topics.get_mut(id.at) else {
             return (id, Crowd::new());
         };
+        if state.hold.is_some() {
+            // Who comes is not to have what nobody wants any more.
+            state.evict(now, self.comers, after);
+        }
         state.readers += 1;
         state.tally.begin();
         let readers = state.readers;
@@ -338,14 +260,6 @@ impl Index {
             .position(|want| matches!(want, Want::Topic { id, .. } if id == wanted))
     }
 
-    /// Which of these is to a pattern.
-    pub(super) fn wants_all(&self, wants: &[Want], pattern: &Pattern) -> Option<usize> {
-        let wanted = self.patterns.get(pattern)?;
-        wants
-            .iter()
-            .position(|want| matches!(want, Want::Group { id, .. } if id == wanted))
-    }
-
     /// Whether any of these is to a topic, by name or by a pattern.
     pub(super) fn reads(&self, wants: &[Want], topic: TopicId) -> bool {
         let groups = self.state(topic).map_or(&[][..], |state| &state.groups);
@@ -353,22 +267,6 @@ impl Index {
             Want::Topic { id, .. } => *id == topic,
             Want::Group { id, .. } => groups.contains(id),
         })
-    }
-
-    /// Somebody reads by a pattern.
-    pub(super) fn read_pattern(&mut self, pattern: &Pattern) -> (GroupId, Arc<Crowd>) {
-        let id = match self.patterns.get(pattern) {
-            Some(id) => *id,
-            None => self.form(pattern),
-        };
-        let crowd = match self.groups.get_mut(id.0) {
-            Some(group) => {
-                group.readers += 1;
-                Arc::clone(&group.crowd)
-            }
-            None => Crowd::new(),
-        };
-        (id, crowd)
     }
 
     /// Somebody reads it no longer.
@@ -391,61 +289,8 @@ impl Index {
                     self.forget_if_idle(*id);
                 }
             }
-            Want::Group { id, .. } => {
-                let Some(group) = self.groups.get_mut(id.0) else {
-                    return;
-                };
-                group.readers -= 1;
-                if group.readers == 0
-                    && let Some(group) = self.groups.remove(id.0)
-                {
-                    self.patterns.remove(&group.pattern);
-                    for topic in group.topics {
-                        // Of a topic that has taken the place there is nothing to remove
-                        // but what is to be removed.
-                        if let Some(state) = self.topics.get_mut(topic.at) {
-                            state.groups.retain(|group| group != id);
-                        }
-                    }
-                }
-            }
+            Want::Group { id, .. } => self.leave_group(*id),
         }
-    }
-
-    /// What comes next behind `told`, and its offset; of each topic its newest event alone
-    /// if `newest`.
-    pub(super) fn next_of(
-        &self,
-        wants: &mut [Want],
-        told: u64,
-        newest: bool,
-        now: Option<Instant>,
-    ) -> Option<(u64, Next)> {
-        let view = View { told, newest, now };
-        let nexts = wants.iter_mut().filter_map(|want| match want {
-            Want::Topic { id, from, .. } => self.next_in(*id, view, *from),
-            Want::Group {
-                id,
-                from,
-                else_from,
-                lost,
-                ahead,
-            } => {
-                let from = From {
-                    special: from,
-                    others: *else_from,
-                };
-                let next = self.next_in_group(*id, view, from, ahead);
-                if newest {
-                    return next;
-                }
-                let lost = (*lost > told).then_some((*lost, LOST));
-                let gone = self.lost_in_group(*id, told, from);
-                let nexts = [next, gone, lost].into_iter().flatten();
-                nexts.min_by_key(|(offset, _)| *offset)
-            }
-        });
-        nexts.min_by_key(|(offset, _)| *offset)
     }
 
     /// How many events of a topic stand up to an offset, if that can be told of what it
@@ -458,7 +303,9 @@ impl Index {
     /// How many events of a topic nobody can have any more.
     pub(super) fn gone(&self, id: TopicId, now: Option<Instant>) -> Option<u64> {
         let state = self.state(id)?;
-        Some(state.gone + state.expired(now) as u64)
+        // What a topic holds back for its readers is not too old for them.
+        let expired = state.expired(now.filter(|_| state.hold.is_none()));
+        Some(state.gone + expired as u64)
     }
 
     /// The event of this offset in this topic.
@@ -484,97 +331,6 @@ impl Index {
         self.state(id).is_some_and(|state| state.policy.conflates)
     }
 
-    pub(super) fn topics_of(&self, id: GroupId) -> &[TopicId] {
-        self.groups.get(id.0).map_or(&[], |group| &group.topics)
-    }
-
-    /// The highest mark of the forgotten topics that a pattern matches.
-    pub(super) fn forgotten(&self, pattern: &Pattern) -> u64 {
-        self.forgotten.marks(pattern)
-    }
-
-    fn next_in(&self, id: TopicId, view: View, from: u64) -> Option<(u64, Next)> {
-        let View { told, newest, now } = view;
-        let state = self.state(id)?;
-        let expired = state.expired(now);
-        if newest {
-            let slot = state.slots.back().filter(|_| expired < state.slots.len())?;
-            let is_next = slot.offset() > told && slot.offset() >= from;
-            return is_next.then_some((slot.offset(), Next::Event(id)));
-        }
-        if !state.policy.conflates {
-            let mark = match expired.checked_sub(1).and_then(|at| state.slots.get(at)) {
-                Some(slot) => slot.offset(),
-                None => state.evicted,
-            };
-            if mark > told && mark >= from {
-                let disconnects = state.policy.disconnects;
-                let topic = Some(id);
-                return Some((mark, Next::Lost { topic, disconnects }));
-            }
-        }
-        let after = told.max(from.saturating_sub(1));
-        let slot = state.slots.get(state.behind(after).max(expired))?;
-        Some((slot.offset(), Next::Event(id)))
-    }
-
-    fn next_in_group(
-        &self,
-        id: GroupId,
-        view: View,
-        from: From<'_>,
-        ahead: &mut Option<Ahead>,
-    ) -> Option<(u64, Next)> {
-        let (group, told) = (self.groups.get(id.0)?, view.told);
-        if from.special.is_empty() && told + 1 >= group.recent_from {
-            *ahead = None;
-            let begins = group.recent.partition_point(|(offset, _)| *offset <= told);
-            return group.recent.range(begins..).find_map(|(offset, topic)| {
-                let next = self.next_in(*topic, view.from(offset - 1), from.others);
-                next.filter(|(next, _)| next == offset)
-            });
-        }
-        loop {
-            let newest = self.next - 1;
-            let ahead = ahead.get_or_insert_with(|| Ahead {
-                nexts: BinaryHeap::new(),
-                until: told,
-            });
-            // What comes next in a topic never comes to stand before where it stood.
-            while let Some(mut first) = ahead.nexts.peek_mut() {
-                let Reverse((offset, topic)) = *first;
-                match self.next_in(topic, view, from.of(topic)) {
-                    Some((at, next)) if at == offset => return Some((at, next)),
-                    Some((at, _)) if at <= ahead.until => *first = Reverse((at, topic)),
-                    _ => drop(PeekMut::pop(first)),
-                }
-            }
-            if ahead.until >= newest {
-                return None;
-            }
-            let behind = view.from(told.max(ahead.until));
-            ahead.until = newest;
-            let nexts = group.topics.iter().filter_map(|topic| {
-                let (at, _) = self.next_in(*topic, behind, from.of(*topic))?;
-                Some(Reverse((at, *topic)))
-            });
-            ahead.nexts = nexts.collect();
-        }
-    }
-
-    /// The next mark of a topic of a pattern that has been forgotten.
-    fn lost_in_group(&self, id: GroupId, told: u64, from: From<'_>) -> Option<(u64, Next)> {
-        let lost = &self.groups.get(id.0)?.lost;
-        let begins = lost.partition_point(|lost| lost.offset <= told);
-        let mut behind = lost.range(begins..);
-        let next = behind.find(|lost| lost.offset >= from.of(lost.topic))?;
-        let lost = Next::Lost {
-            topic: None,
-            disconnects: next.disconnects,
-        };
-        Some((next.offset, lost))
-    }
-
     /// The place of a topic, which is made if there is none.
     fn enter(&mut self, name: &Topic) -> TopicId {
         if let Some(id) = self.names.get(name) {
@@ -594,6 +350,7 @@ impl Index {
             gone: 0,
             crowd: None,
             readers: 0,
+            hold: None,
             groups: groups.map(|(_, id)| *id).collect(),
             tally: Tally::default(),
         };
@@ -601,6 +358,8 @@ impl Index {
             state.tally.begin();
         }
         let groups = state.groups.clone();
+        let waits = state.policy.stall();
+        state.hold = waits.map(|stall| Hold::new(stall, self.holders_in(&groups)));
         let id = TopicId {
             at: self.topics.insert(state),
             born,
@@ -608,32 +367,10 @@ impl Index {
         for group in groups {
             if let Some(group) = self.groups.get_mut(group.0) {
                 group.topics.push(id);
+                group.waits |= waits.is_some();
             }
         }
         self.names.insert(name.clone(), id);
-        id
-    }
-
-    fn form(&mut self, pattern: &Pattern) -> GroupId {
-        let matching = self.names.iter().filter(|(name, _)| pattern.matches(name));
-        let topics: Vec<_> = matching.map(|(_, id)| *id).collect();
-        let id = GroupId(self.groups.insert(Group {
-            pattern: pattern.clone(),
-            topics: topics.clone(),
-            gone: 0,
-            recent: VecDeque::new(),
-            recent_from: self.next,
-            lost: VecDeque::new(),
-            crowd: Crowd::new(),
-            readers: 0,
-        }));
-        for topic in topics {
-            if let Some(state) = self.topics.get_mut(topic.at) {
-                state.groups.push(id);
-                state.tally.begin();
-            }
-        }
-        self.patterns.insert(pattern.clone(), id);
         id
     }
 
@@ -666,7 +403,7 @@ impl Index {
                 group.gone = 0;
             }
             if mark > 0 {
-                let disconnects = state.policy.disconnects;
+                let disconnects = state.policy.disconnects();
                 group.lose(Lost {
                     offset: mark,
                     topic: id,
@@ -695,31 +432,5 @@ impl Index {
     pub(super) fn state(&self, id: TopicId) -> Option<&State> {
         let state = self.topics.get(id.at)?;
         (state.born == id.born).then_some(state)
-    }
-}
-
-impl Group {
-    fn lose(&mut self, mark: Lost) {
-        let at = self.lost.partition_point(|lost| lost.offset < mark.offset);
-        self.lost.insert(at, mark);
-        if self.lost.len() > RECENT {
-            // Who has not been told of it is told by the next one.
-            self.lost.pop_front();
-        }
-    }
-}
-
-/// Where a reader by a pattern begins in each topic.
-#[derive(Clone, Copy)]
-struct From<'a> {
-    special: &'a [(TopicId, u64)],
-    others: u64,
-}
-
-impl From<'_> {
-    fn of(self, topic: TopicId) -> u64 {
-        let special = self.special.binary_search_by_key(&topic, |(of, _)| *of);
-        let special = special.ok().and_then(|at| self.special.get(at));
-        special.map_or(self.others, |(_, from)| *from)
     }
 }

@@ -13,23 +13,31 @@
 //! # Locks
 //!
 //! `index` (what is retained, and who reads what), then a crowd's `waiters` or `run`, or
-//! `register` (how far who reads is). As in a log of one topic, a reader parks while it still holds `index`, and an appender
-//! wakes after it has let go of it.
+//! `register` (how far who reads is). As in a log of one topic, a reader parks while it
+//! still holds `index`, and an appender wakes after it has let go of it.
 //!
 //! A reader parks with each crowd that it is of. It is woken by the topics that it reads
 //! and by no others.
+//!
+//! Who reads a topic that waits for its readers takes `index` for writing, because it is
+//! counted where it stands. Submitters that wait park while they hold `index`, with a
+//! crowd of their own; who makes room wakes them after it has let go of it.
 
 mod control;
 mod crowd;
 mod forgotten;
 #[cfg(feature = "websocket")]
 mod frames;
+mod hold;
 mod index;
 mod policy;
 mod presence;
+mod reader;
+mod room;
 mod state;
 mod stats;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -39,16 +47,18 @@ use tokio::time::Instant;
 pub use self::control::Control;
 pub(crate) use self::policy::Policies;
 pub use self::policy::Policy;
+pub(crate) use self::reader::Reader;
+pub(crate) use self::room::{Room, Taken};
 
 use self::control::Change;
 use self::crowd::Crowd;
-use self::index::{After, Index, Next, TopicId, Want};
-use self::stats::{Read, Taken};
+use self::index::{After, Index, TopicId, Want};
+use self::reader::Place;
+use self::stats::Read;
 use super::start::{LastEventId, Start};
 use super::sync::RwLock;
-use super::tally::{Register, Seated};
-use super::waiters::Ticket;
-use super::{End, Found, PAGE, ring};
+use super::tally::Register;
+use super::{Found, PAGE, ring};
 use crate::entry::Entry;
 use crate::error::{SubmitAllError, SubmitError};
 use crate::event::Event;
@@ -72,45 +82,12 @@ pub(crate) struct TopicLog {
     least_bytes: usize,
     /// Whether a reader has to know the time.
     have_age: bool,
-}
-
-/// Where a subscription is, and what it is to. Only the log it came from may move it.
-#[derive(Debug)]
-pub(crate) struct Reader {
-    /// The offset up to which it has everything, or was told that it has not.
-    told: u64,
-    /// The newest offset when it came.
-    joined: u64,
-    /// The offset that the client knows, by an event, a gap or a bookmark.
-    known: u64,
-    /// It has not yet come to the end of what there was when it came.
-    is_replaying: bool,
-    /// It wants the newest event of each topic alone.
-    conflates: bool,
-    /// Also holds what presence says of it.
-    seated: Seated,
-    wants: Vec<Want>,
-    /// Its place in the crowd of each of these.
-    places: Vec<Place>,
-    /// Current values of topics that were added, whose place in the order is past.
-    added: Vec<Entry>,
-}
-
-#[derive(Debug)]
-struct Place {
-    crowd: Arc<Crowd>,
-    ticket: Ticket,
+    /// Whether there are topics that wait for their readers.
+    wait: bool,
 }
 
 /// How many topics each submit looks at for what is too old.
 const SWEPT: usize = 2;
-
-impl Reader {
-    /// Whether everything before `offset` has been read, or told as a gap.
-    pub(crate) fn has_reached(&self, offset: u64) -> bool {
-        self.told + 1 >= offset
-    }
-}
 
 impl TopicLog {
     pub(crate) fn new(
@@ -120,6 +97,7 @@ impl TopicLog {
     ) -> Self {
         Self {
             have_age: policies.have_age(),
+            wait: policies.wait(),
             least_bytes: policies.least_bytes(),
             index: RwLock::new(Index::new(policies.clone())),
             policies,
@@ -130,7 +108,7 @@ impl TopicLog {
     }
 
     /// Appends an event and wakes who reads its topic. Never blocks on a reader.
-    pub(crate) fn append(&self, event: Event) -> Result<Position, SubmitError> {
+    pub(crate) fn append(&self, event: Event) -> Result<Taken, SubmitError> {
         let (topic, encoded) = match self.admit(&event) {
             Ok(admitted) => admitted,
             Err(refuse) => return Err(refuse(event)),
@@ -141,16 +119,23 @@ impl TopicLog {
         if index.is_closed() {
             return Err(SubmitError::Closed(event));
         }
-        let position = index.append(&topic, encoded, now, &mut after);
+        let one = (1, ring::weight(&encoded));
+        if self.wait && index.is_full_for(&topic, one, now, &mut after) {
+            drop(index);
+            wake(&after.woken);
+            return Err(SubmitError::Full(event));
+        }
+        let (position, id) = index.append(&topic, encoded, now, &mut after);
         index.sweep(SWEPT, now, &mut after);
+        let full = index.no_room(id).map(|crowd| (id, Arc::clone(crowd)));
         drop(index);
         wake(&after.woken);
-        Ok(position)
+        Ok(Taken { position, full })
     }
 
     /// Appends events one right behind the other, so that nobody sees one of them before
     /// all are there; or none of them.
-    pub(crate) fn append_all(&self, events: Vec<Event>) -> Result<Vec<Position>, SubmitAllError> {
+    pub(crate) fn append_all(&self, events: Vec<Event>) -> Result<Vec<Taken>, SubmitAllError> {
         let mut admitted = Vec::with_capacity(events.len());
         for (at, event) in events.iter().enumerate() {
             match self.admit(event) {
@@ -165,14 +150,26 @@ impl TopicLog {
             drop(index);
             return Err(SubmitAllError::new(events, 0, SubmitError::Closed));
         }
-        let positions = admitted
+        if self.wait
+            && let Some(at) = first_too_many(&mut index, &admitted, now, &mut after)
+        {
+            drop(index);
+            wake(&after.woken);
+            return Err(SubmitAllError::new(events, at, SubmitError::Full));
+        }
+        let appended: Vec<_> = admitted
             .into_iter()
             .map(|(topic, encoded)| index.append(&topic, encoded, now, &mut after))
             .collect();
         index.sweep(SWEPT, now, &mut after);
+        let taken = appended.into_iter().map(|(position, id)| {
+            let full = index.no_room(id).map(|crowd| (id, Arc::clone(crowd)));
+            Taken { position, full }
+        });
+        let taken = taken.collect();
         drop(index);
         wake(&after.woken);
-        Ok(positions)
+        Ok(taken)
     }
 
     /// Encodes an event, outside every lock, if it has a topic and is not too large.
@@ -266,6 +263,14 @@ impl TopicLog {
         let most = subscribe.topics.len();
         let (mut wants, mut places) = (Vec::with_capacity(most), Vec::with_capacity(most));
         let mut after = After::default();
+        let is_counted = self.wait && !subscribe.conflate;
+        let since = index.come();
+        // At once: the presence of the next one may be an event of this one.
+        let held = |index: &mut Index, wants: &[Want]| {
+            if is_counted && let Some(want) = wants.last() {
+                index.hold(want, begin.told());
+            }
+        };
         // The least offset that is wanted.
         let mut first = newest + 1;
         for topic in &subscribe.topics.topics {
@@ -278,11 +283,17 @@ impl TopicLog {
                 Begin::By(_) => from - 1,
             };
             let seen = index.number(id, begins);
-            wants.push(Want::Topic { id, from, seen });
+            wants.push(Want::Topic {
+                id,
+                from,
+                seen,
+                since,
+            });
             places.push(Place::of(crowd));
+            held(&mut index, &wants);
         }
         for pattern in &subscribe.topics.patterns {
-            let (id, crowd) = index.read_pattern(pattern);
+            let (id, crowd) = index.read_pattern(pattern, now_or(now), &mut after);
             wants.push(match begin {
                 Begin::After(_) => Want::Group {
                     id,
@@ -290,6 +301,7 @@ impl TopicLog {
                     else_from: 0,
                     lost: index.forgotten(pattern),
                     ahead: None,
+                    since,
                 },
                 Begin::By(_) => {
                     let topics = index.topics_of(id).iter();
@@ -304,19 +316,23 @@ impl TopicLog {
                         else_from: newest + 1,
                         lost: 0,
                         ahead: None,
+                        since,
                     }
                 }
             });
             places.push(Place::of(crowd));
+            held(&mut index, &wants);
         }
         let told = match begin {
             Begin::After(told) => told,
             Begin::By(_) => first - 1,
         };
+        let mut ahead = None;
         let is_at_end = index
-            .next_of(&mut wants, told, subscribe.conflate, now)
+            .next_of(&mut wants, &mut ahead, told, subscribe.conflate, now)
             .is_none();
         let gap = reason.map(|(reason, from)| Gap::new(reason, None, from, index.position(told)));
+        let holds = is_counted && index.hold_for(wants.iter());
         let reads = Read::all(&index, &wants);
         let seated = self.register.enter(subscribe.name.clone(), told + 1, reads);
         drop(index);
@@ -328,8 +344,12 @@ impl TopicLog {
             known: told,
             is_replaying: !is_at_end,
             conflates: subscribe.conflate,
+            is_counted,
+            holds,
+            passed: Vec::new(),
             seated,
             wants,
+            ahead,
             places,
             added: Vec::new(),
         };
@@ -340,6 +360,7 @@ impl TopicLog {
         for place in &mut reader.places {
             drop(place.crowd.waiters.leave(&mut place.ticket));
         }
+        self.let_go(reader);
         let (now, mut after) = (Instant::now(), After::default());
         let mut index = self.index.write();
         for want in std::mem::take(&mut reader.wants) {
@@ -350,8 +371,25 @@ impl TopicLog {
         wake(&after.woken);
     }
 
+    /// Holds nothing back for a reader any more: it has ended.
+    pub(crate) fn let_go(&self, reader: &mut Reader) {
+        if !std::mem::take(&mut reader.is_counted) {
+            return;
+        }
+        reader.holds = false;
+        let (now, mut after) = (Instant::now(), After::default());
+        let mut index = self.index.write();
+        for want in &reader.wants {
+            index.release(want, reader.told, now, &mut after);
+        }
+        drop(index);
+        wake(&after.woken);
+    }
+
     /// Changes what a subscription is to.
     pub(crate) fn change(&self, reader: &mut Reader, change: &Change) {
+        // It was of other topics.
+        reader.ahead = None;
         self.remove(reader, &change.remove);
         self.add(reader, &change.add);
     }
@@ -375,8 +413,14 @@ impl TopicLog {
             // What it holds of later events than the reader has been told is still to come.
             let from = if index.conflates(id) { 0 } else { next };
             let seen = index.number(id, next - 1);
-            reader.wants.push(Want::Topic { id, from, seen });
-            reader.places.push(Place::of(crowd));
+            let since = index.come();
+            let want = Want::Topic {
+                id,
+                from,
+                seen,
+                since,
+            };
+            reader.want(&mut index, want, crowd);
         }
         for pattern in &topics.patterns {
             if reader.wants.len() >= Topics::MAX
@@ -384,7 +428,7 @@ impl TopicLog {
             {
                 continue;
             }
-            let (id, crowd) = index.read_pattern(pattern);
+            let (id, crowd) = index.read_pattern(pattern, now, &mut after);
             for topic in index.topics_of(id) {
                 if index.conflates(*topic)
                     && !index.reads(&reader.wants, *topic)
@@ -393,14 +437,15 @@ impl TopicLog {
                     reader.added.push(current.clone().out_of_order());
                 }
             }
-            reader.wants.push(Want::Group {
+            let want = Want::Group {
                 id,
                 from: Vec::new(),
                 else_from: next,
                 lost: 0,
                 ahead: None,
-            });
-            reader.places.push(Place::of(crowd));
+                since: index.come(),
+            };
+            reader.want(&mut index, want, crowd);
         }
         self.read_others(reader, &index);
         drop(index);
@@ -422,6 +467,9 @@ impl TopicLog {
             let want = reader.wants.swap_remove(at);
             let mut place = reader.places.swap_remove(at);
             drop(place.crowd.waiters.leave(&mut place.ticket));
+            if reader.is_counted {
+                index.release(&want, reader.told, now, &mut after);
+            }
             index.leave(&want, reader.name(), now, &mut after);
         }
         self.read_others(reader, &index);
@@ -487,171 +535,37 @@ impl TopicLog {
             self.count_added(reader, &current);
             return Poll::Ready(Found::Events((current, Vec::new())));
         }
-        let now = self.now();
-        let index = self.index.read();
-        let Some((offset, next)) = reader.next(&index, now) else {
-            // What it knows is another matter: nobody has told it yet.
-            reader.reach(index.next() - 1);
-            if index.is_closed() {
-                return Poll::Ready(Found::End(End::Closed));
+        let (told, now) = (reader.told, self.now());
+        if !reader.holds {
+            let index = self.index.read();
+            // A topic that came since, of a pattern.
+            let is_group = |want: &&Want| matches!(want, Want::Group { .. });
+            reader.holds =
+                reader.is_counted && index.hold_for(reader.wants.iter().filter(is_group));
+            if !reader.holds {
+                let (found, replaced) = reader.find(cx, &index, bytes, now);
+                self.count_found(reader, &found);
+                drop(index);
+                drop(replaced);
+                reader.settle(told);
+                return found;
             }
-            // Woken by `append` and `close`.
-            let places = reader.places.iter_mut();
-            let replaced: Vec<_> = places
-                .filter_map(|place| place.crowd.waiters.park(&mut place.ticket, cx.waker()))
-                .collect();
-            drop(index);
-            drop(replaced);
-            return Poll::Pending;
-        };
-        let id = match next {
-            Next::Event(id) => id,
-            next if reader.ends_by(offset, next) => {
-                self.register.disconnect(&reader.seated);
-                return Poll::Ready(Found::End(End::Slow));
-            }
-            Next::Lost { topic, .. } => {
-                let gap = reader.lose(&index, offset, topic, now);
-                self.register.tell(&reader.seated, &gap);
-                return Poll::Ready(Found::Gap(gap));
-            }
-        };
-        let Some(first) = index.event(id, offset) else {
-            debug_assert!(false, "what comes next is there");
-            return Poll::Ready(Found::End(End::Closed));
-        };
-        let (first, mut more) = (first.clone(), Vec::new());
-        let mut taken = Taken::of(id);
-        reader.tell(offset);
-        reader.count(&index, id, offset);
-        let mut size = first.sse().len();
-        while size < bytes
-            && let Some((offset, Next::Event(id))) = reader.next(&index, now)
-            && let Some(entry) = index.event(id, offset)
-            && size + entry.sse().len() <= bytes
-        {
-            size += entry.sse().len();
-            more.push(entry.clone());
-            taken.one_more(&index, id, reader.seated.readers());
-            reader.tell(offset);
-            reader.count(&index, id, offset);
         }
-        taken.end(&index, reader.seated.readers());
-        reader.seated.deliver(1 + more.len() as u64);
+        let mut after = After::default();
+        let mut index = self.index.write();
+        let (found, replaced) = reader.find(cx, &index, bytes, now);
+        self.count_found(reader, &found);
+        reader.pass(&mut index, told, &mut after);
         drop(index);
-        Poll::Ready(Found::Events((first, more)))
+        drop(replaced);
+        reader.settle(told);
+        wake(&after.woken);
+        found
     }
 
     /// The time, where it matters to a reader.
     fn now(&self) -> Option<Instant> {
         self.have_age.then(Instant::now)
-    }
-}
-
-impl Reader {
-    /// Whether it wants all that the others of its crowd do behind its offset.
-    fn is_like_others(&self) -> bool {
-        match &*self.wants {
-            _ if self.conflates => false,
-            [Want::Topic { .. }] => true,
-            [Want::Group { from, .. }] => from.is_empty(),
-            _ => false,
-        }
-    }
-
-    fn next(&mut self, index: &Index, now: Option<Instant>) -> Option<(u64, Next)> {
-        index.next_of(&mut self.wants, self.told, self.conflates, now)
-    }
-
-    fn tell(&mut self, offset: u64) {
-        self.known = offset;
-        self.reach(offset);
-    }
-
-    /// There is nothing more for it up to here.
-    fn reach(&mut self, offset: u64) {
-        let told = std::mem::replace(&mut self.told, offset);
-        self.seated.move_to(offset + 1);
-        if told < self.joined && self.joined <= offset {
-            // From here on no topic is a special one.
-            for want in &mut self.wants {
-                if let Want::Group { from, .. } = want
-                    && !from.is_empty()
-                {
-                    *from = Vec::new();
-                }
-            }
-        }
-    }
-
-    /// Whether it is sent away for having lost this.
-    fn ends_by(&self, offset: u64, next: Next) -> bool {
-        let Next::Lost { disconnects, .. } = next else {
-            return false;
-        };
-        disconnects && offset > self.joined
-    }
-
-    /// It has an event of this topic.
-    fn count(&mut self, index: &Index, topic: TopicId, offset: u64) {
-        if let Some(seen) = self.seen(topic) {
-            *seen = index.number(topic, offset);
-        }
-    }
-
-    fn seen(&mut self, topic: TopicId) -> Option<&mut Option<u64>> {
-        self.wants.iter_mut().find_map(|want| match want {
-            Want::Topic { id, seen, .. } if *id == topic => Some(seen),
-            Want::Topic { .. } | Want::Group { .. } => None,
-        })
-    }
-
-    /// Tells of the mark at `offset`, together with those between which and it there is
-    /// no event.
-    fn lose(
-        &mut self,
-        index: &Index,
-        offset: u64,
-        topic: Option<TopicId>,
-        now: Option<Instant>,
-    ) -> Gap {
-        let from = index.position(self.told);
-        let reason = if offset > self.joined {
-            GapReason::Slow
-        } else {
-            GapReason::Evicted
-        };
-        let mut missed = self.miss(index, topic, now);
-        self.tell(offset);
-        while let Some((offset, next @ Next::Lost { topic, .. })) = self.next(index, now)
-            && !self.ends_by(offset, next)
-        {
-            let more = self.miss(index, topic, now);
-            missed = missed.zip(more).map(|(missed, more)| missed + more);
-            self.tell(offset);
-        }
-        Gap::new(reason, missed, Some(from), index.position(self.told))
-    }
-
-    /// How many events of a topic it will not get, if that is known.
-    fn miss(&mut self, index: &Index, topic: Option<TopicId>, now: Option<Instant>) -> Option<u64> {
-        let topic = topic?;
-        let gone = index.gone(topic, now);
-        let seen = self.seen(topic).and_then(|seen| seen.replace(gone?));
-        let missed = gone
-            .zip(seen)
-            .and_then(|(gone, seen)| gone.checked_sub(seen));
-        stats::tell(index, topic, missed, self.seated.readers());
-        missed
-    }
-}
-
-impl Place {
-    fn of(crowd: Arc<Crowd>) -> Self {
-        Self {
-            crowd,
-            ticket: Ticket::default(),
-        }
     }
 }
 
@@ -663,6 +577,15 @@ enum Begin {
 }
 
 impl Begin {
+    /// What a reader has been told if it begins so, in each topic that it does not begin
+    /// in later.
+    fn told(self) -> u64 {
+        match self {
+            Self::After(told) => told,
+            Self::By(_) => 0,
+        }
+    }
+
     /// The offset of the first event of a topic that it is to have.
     fn of(self, index: &Index, topic: TopicId, now: Option<Instant>) -> u64 {
         match self {
@@ -681,6 +604,22 @@ fn join(first: &Entry, more: &[Entry]) -> Bytes {
     let mut joined = Vec::with_capacity(len);
     entries().for_each(|entry| joined.extend_from_slice(entry.sse()));
     joined.into()
+}
+
+/// The first of these events for which a topic that waits has no room.
+fn first_too_many(
+    index: &mut Index,
+    events: &[(Topic, Encoded)],
+    now: Instant,
+    after: &mut After,
+) -> Option<usize> {
+    let mut sums = HashMap::new();
+    events.iter().position(|(topic, event)| {
+        let (events, weight) = sums.entry(topic).or_insert((0, 0_usize));
+        *events += 1;
+        *weight = weight.saturating_add(ring::weight(event));
+        index.is_full_for(topic, (*events, *weight), now, after)
+    })
 }
 
 fn now_or(now: Option<Instant>) -> Instant {

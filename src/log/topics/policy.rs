@@ -1,8 +1,10 @@
 //! What becomes of the events of a topic.
 
+use std::time::Duration;
+
 use super::presence;
 use super::state::Retained;
-use crate::log::Retention;
+use crate::log::{Overflow, Retention};
 use crate::topic::{Pattern, Topic};
 
 /// What is kept of a topic, and what happens to who does not keep up with it.
@@ -21,7 +23,7 @@ use crate::topic::{Pattern, Topic};
 pub struct Policy {
     pub(super) retention: Retention,
     pub(super) conflates: bool,
-    pub(super) disconnects: bool,
+    overflow: Overflow,
 }
 
 impl Policy {
@@ -31,31 +33,49 @@ impl Policy {
         Self {
             retention: Retention::new().events(1),
             conflates: true,
-            disconnects: false,
+            overflow: Overflow::DropOldest,
         }
     }
 
-    /// Every event, in order, within this retention, which is each topic's own. Who is
-    /// overtaken is told a gap.
+    /// Every event, in order, within this retention, which is each topic's own.
     pub fn queue(retention: Retention) -> Self {
         Self {
             retention,
             conflates: false,
-            disconnects: false,
+            overflow: Overflow::DropOldest,
         }
     }
 
-    /// Ends the stream of who is overtaken instead; it is told its gap when it comes back.
-    pub fn disconnect_slow(mut self) -> Self {
-        self.disconnects = true;
+    /// What happens to who is slower than a queue's retention. Default:
+    /// [`Overflow::DropOldest`]. [`latest`](Self::latest) has nobody who is too slow.
+    ///
+    /// A topic that [waits](Overflow::Wait) holds back who submits to it and nobody else,
+    /// and only while somebody reads it, by name or by a pattern.
+    /// [Presence](crate::HubBuilder::presence) is told in any case: beyond twice the
+    /// retention its oldest events go, and who had not read them is told a gap.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
         self
     }
 
     /// Nothing that was submitted longer ago. A topic that holds nothing and that nobody
     /// reads is forgotten. Default: the retention's, which is no limit.
-    pub fn age(mut self, age: std::time::Duration) -> Self {
+    pub fn age(mut self, age: Duration) -> Self {
         self.retention = self.retention.age(age);
         self
+    }
+
+    /// Whether who is too slow is sent away.
+    pub(super) fn disconnects(&self) -> bool {
+        self.overflow == Overflow::Disconnect
+    }
+
+    /// How long its topics wait for who reads nothing, if they wait.
+    pub(super) fn stall(&self) -> Option<Duration> {
+        match self.overflow {
+            Overflow::Wait { stall } if !self.conflates => Some(stall),
+            _ => None,
+        }
     }
 
     pub(super) fn retained(&self) -> Retained {
@@ -106,6 +126,10 @@ impl Policies {
 
     pub(super) fn have_age(&self) -> bool {
         self.all().any(|policy| policy.retention.age.is_some())
+    }
+
+    pub(super) fn wait(&self) -> bool {
+        self.all().any(|policy| policy.stall().is_some())
     }
 
     /// What the topics of the smallest policy hold, in bytes.

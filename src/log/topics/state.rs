@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::crowd::Crowd;
+use super::hold::Hold;
 use super::index::{After, GroupId};
 use super::policy::Policy;
 use super::stats::Tally;
@@ -29,6 +30,8 @@ pub(super) struct State {
     /// Who reads it by name, and how many.
     pub(super) crowd: Option<Arc<Crowd>>,
     pub(super) readers: usize,
+    /// Who holds its events back, if it waits for its readers.
+    pub(super) hold: Option<Box<Hold>>,
     /// The patterns that match it.
     pub(super) groups: Vec<GroupId>,
     pub(super) tally: Tally,
@@ -42,17 +45,54 @@ pub(super) struct Slot {
 }
 
 impl State {
-    /// Lets go of what the retention no longer covers.
-    pub(super) fn evict(&mut self, now: Instant, after: &mut After) {
+    pub(super) fn push(&mut self, slot: Slot) {
+        self.bytes += slot.weight;
+        self.slots.push_back(slot);
+        if let Some(hold) = &mut self.hold {
+            hold.push();
+        }
+    }
+
+    /// Lets go of what the retention no longer covers and nobody holds back. So many have
+    /// come to the log.
+    pub(super) fn evict(&mut self, now: Instant, comers: u64, after: &mut After) {
         let Retained { events, bytes, age } = self.policy.retained();
         let (mut held, mut weight) = (self.slots.len(), self.bytes);
+        let mut hold = self.hold.take();
+        let twice = self.policy.retained().twice();
+        let blocked = hold.as_ref().and_then(|hold| hold.blocked_for(now));
         self.let_go(after, |slot| {
+            let over = held > events || weight > bytes;
             let is_old = age.is_some_and(|age| now.saturating_duration_since(slot.at) >= age);
-            let goes = held > events || weight > bytes || is_old;
+            if !over && !is_old {
+                return false;
+            }
+            if let Some(hold) = &mut hold {
+                // What not even twice the retention covers goes in any case: the presence
+                // of others is told whether somebody waits or not.
+                let is_full = held > twice.events || weight > twice.bytes;
+                let is_stalled = over && blocked.is_some_and(|left| left.is_zero());
+                if hold.is_held() && !is_stalled && !is_full {
+                    return false;
+                }
+                hold.pop(comers);
+            }
             held -= 1;
             weight -= slot.weight;
-            goes
+            true
         });
+        if let Some(hold) = &mut hold
+            && let Some(room) = hold.settle(blocked.is_some(), self.is_over(), now)
+        {
+            after.woken.push(Arc::clone(room));
+        }
+        self.hold = hold;
+    }
+
+    /// Whether more is held than the retention asks for.
+    pub(super) fn is_over(&self) -> bool {
+        let Retained { events, bytes, .. } = self.policy.retained();
+        self.slots.len() > events || self.bytes > bytes
     }
 
     pub(super) fn let_go(&mut self, after: &mut After, mut goes: impl FnMut(&Slot) -> bool) {
@@ -98,4 +138,15 @@ pub(super) struct Retained {
     pub(super) events: usize,
     pub(super) bytes: usize,
     pub(super) age: Option<Duration>,
+}
+
+impl Retained {
+    /// What a topic that waits holds at most.
+    pub(super) fn twice(self) -> Self {
+        Self {
+            events: self.events.saturating_mul(2),
+            bytes: self.bytes.saturating_mul(2),
+            ..self
+        }
+    }
 }

@@ -2,14 +2,17 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::task::Poll;
 
 use super::index::{GroupId, Index, TopicId, Want};
+use super::reader::Events;
 use super::state::State;
 use super::{Reader, TopicLog};
 use crate::entry::Entry;
 use crate::gap::Gap;
 use crate::log::sync::{AtomicU64, Ordering};
 use crate::log::tally::Told;
+use crate::log::{End, Found};
 use crate::stats::{Lagging, Stats};
 use crate::topic::Topic;
 
@@ -41,7 +44,7 @@ enum What {
 }
 
 /// Events of one topic that a reader takes one behind the other, to be counted at once.
-pub(super) struct Taken {
+pub(super) struct Delivered {
     topic: TopicId,
     events: u64,
 }
@@ -69,7 +72,7 @@ pub(super) fn tell(index: &Index, topic: TopicId, missed: Option<u64>, subscribe
     }
 }
 
-impl Taken {
+impl Delivered {
     /// An event of this topic is taken.
     pub(super) fn of(topic: TopicId) -> Self {
         Self { topic, events: 1 }
@@ -335,12 +338,24 @@ impl TopicLog {
         self.register.update(&reader.seated, reads);
     }
 
+    /// `reader` has found this. Called with the log's lock held.
+    pub(super) fn count_found(&self, reader: &mut Reader, found: &Poll<Found<Events>>) {
+        match found {
+            Poll::Ready(Found::Events((_, more))) => {
+                reader.seated.deliver(1 + more.len() as u64);
+            }
+            Poll::Ready(Found::Gap(gap)) => self.register.tell(&reader.seated, gap),
+            Poll::Ready(Found::End(End::Slow)) => self.register.disconnect(&reader.seated),
+            Poll::Ready(Found::End(End::Closed)) | Poll::Pending => {}
+        }
+    }
+
     /// `reader` takes an event that stands outside the order.
     pub(super) fn count_added(&self, reader: &mut Reader, added: &Entry) {
         let index = self.index.read();
         reader.seated.deliver(1);
         if let Some(id) = added.topic().and_then(|topic| index.find(topic)) {
-            Taken::of(id).end(&index, reader.seated.readers());
+            Delivered::of(id).end(&index, reader.seated.readers());
         }
     }
 }
