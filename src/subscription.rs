@@ -307,8 +307,7 @@ impl Subscription {
     }
 
     /// Where it is, if it has read everything and wants what everybody wants: then one
-    /// reader can read for all that are there,
-    /// nothing of it has to be kept.
+    /// reader can read for all that are there.
     #[cfg(feature = "detached")]
     pub(crate) fn place(&self) -> Option<(&Arc<Log>, u64)> {
         match &self.source {
@@ -323,13 +322,24 @@ impl Subscription {
         }
     }
 
-    /// One that goes on where a shared reader was.
+    /// Leaves it to a shared cursor at its [place](Self::place) to read for it. What is left
+    /// is to be dropped.
     #[cfg(feature = "detached")]
-    pub(crate) fn resume(log: &Arc<Log>, next: u64) -> Self {
+    pub(crate) fn hand_over(&mut self, to: &mut Cursor) {
+        if let Source::Log { log, cursor, .. } = &mut self.source {
+            log.hand_over(cursor, to);
+        }
+    }
+
+    /// One that reads by itself again what a shared cursor has read for it, from `next` on.
+    #[cfg(feature = "detached")]
+    pub(crate) fn take_over(log: &Arc<Log>, next: u64, from: &mut Cursor) -> Self {
+        let mut cursor = log.share(next);
+        log.hand_over(from, &mut cursor);
         Self {
             source: Source::Log {
                 log: Arc::clone(log),
-                cursor: log.resume(next),
+                cursor,
                 gap: None,
             },
             until: None,

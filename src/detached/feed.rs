@@ -17,7 +17,9 @@ use tokio::time::Instant;
 
 use super::inbox::Bell;
 use super::rest::Rest;
+use super::stream::Own;
 use crate::log::{Cursor, Log};
+use crate::subscription::Subscription;
 use crate::wire::{chunked, sse};
 
 /// So much is written to each socket at a time: enough for a burst to cost one write, and
@@ -151,12 +153,12 @@ impl Feed {
     }
 
     /// Takes in one who has everything up to the end of the batch. Returns its place.
-    pub(super) fn join(&mut self, stream: u32) -> u32 {
+    pub(super) fn join(&mut self, stream: u32, own: &mut Own) -> u32 {
+        own.hand_over(&mut self.cursor);
         self.members.push(Member {
             stream,
             pass: self.pass,
         });
-        self.log.stand_for(&mut self.cursor, self.members.len());
         (self.members.len() - 1) as u32
     }
 
@@ -271,9 +273,9 @@ impl Feed {
         Rest::default()
     }
 
-    /// One who has taken this reads on by itself, where what follows is counted again.
-    /// Returns what it wants next.
-    pub(super) fn take_back(&mut self, taken: Taken) -> u64 {
+    /// One who has taken this reads on by itself, where what follows is counted again. It is
+    /// to [leave](Self::leave) then.
+    pub(super) fn part(&mut self, taken: Taken) -> Subscription {
         let end = self.cursor.next();
         let next = match taken {
             Taken::All => end,
@@ -287,7 +289,7 @@ impl Feed {
         if events > 0 {
             self.log.take_back(&mut self.cursor, events);
         }
-        next
+        Subscription::take_over(&self.log, next, &mut self.cursor)
     }
 
     /// It is not needed any more.

@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::thread;
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -108,6 +109,9 @@ impl Shard {
                 // It cannot hear its sockets any more. Their clients come back.
                 Err(_) => return,
             }
+            // Whoever has called may be on this very core, and has the right of way: a submit
+            // is not to last until everybody has the event. So has a server between turns.
+            thread::yield_now();
             for event in &events {
                 self.heed(event);
             }
@@ -341,7 +345,7 @@ impl Shard {
             // One of the two is about to hear of more.
             return;
         }
-        let place = feed.join(number);
+        let place = feed.join(number, own);
         if let Role::Own(own) = std::mem::replace(role, Role::None) {
             let lean = Box::new(own.lean(&self.look));
             if let Some(departure) = lean.departure() {
@@ -399,10 +403,10 @@ impl Shard {
             return;
         };
         unwatch(&mut self.shutdowns, &lean);
-        let next = feed.take_back(taken);
         let rest = feed.rest(taken);
+        let subscription = feed.part(taken);
         let bell = Bell::new(&self.inbox, Who::Stream(number));
-        let own = lean.own(feed.log(), next, feed.keep_alive(), rest, bell);
+        let own = lean.own(subscription, feed.keep_alive(), rest, bell);
         if !own.is_full() {
             // What its socket took ends with a chunk: it waits for nothing, not even room.
             self.ready.push_back(number);

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::inbox::Bell;
 use super::rest::{Rest, Sent, send};
-use crate::log::Log;
+use crate::log::{Cursor, Log};
 use crate::observe::Watched;
 use crate::subscriber::{Admitted, Departure, Grant, OnGap, Open, State, Timer, Waived};
 use crate::subscription::Subscription;
@@ -215,7 +215,12 @@ impl Own {
         Some((log, next, self.open.timer.terms().0))
     }
 
-    /// Leaves its reading to somebody else, who has counted it again. `look` is woken when
+    /// Has its reading left to a shared cursor. What is left is to be made [lean](Self::lean).
+    pub(super) fn hand_over(&mut self, to: &mut Cursor) {
+        self.open.subscription.hand_over(to);
+    }
+
+    /// What is left when its reading is left to somebody else. `look` is woken when
     /// it is revoked; that a shutdown begins is for the caller to hear.
     pub(super) fn lean(self, look: &Waker) -> Lean {
         let Grant {
@@ -260,18 +265,16 @@ impl Lean {
         self.admitted.is_revoked() || self.deadline.is_some_and(|at| at <= Instant::now())
     }
 
-    /// Reads for itself again, from `next` on and behind `rest`, which its socket has not
-    /// taken.
+    /// Reads for itself again, behind `rest`, which its socket has not taken.
     pub(super) fn own(
         self,
-        log: &Arc<Log>,
-        next: u64,
+        subscription: Subscription,
         keep_alive: Option<Duration>,
         rest: Rest,
         bell: Arc<Bell>,
     ) -> Own {
         let open = Open {
-            subscription: Subscription::resume(log, next),
+            subscription,
             state: State::Streaming,
             was_quiet: false,
             timer: Timer::driven(keep_alive, self.deadline),

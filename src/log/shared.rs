@@ -27,16 +27,8 @@ impl Log {
     /// A cursor that stands for nobody yet. It must be given back to
     /// [`unsubscribe`](Self::unsubscribe).
     pub(crate) fn share(&self, next: u64) -> Cursor {
-        let mut cursor = self.resume(next);
-        self.stand_for(&mut cursor, 0);
-        cursor
-    }
-
-    /// The cursor of one who goes on by itself from where a shared one was. It must be given
-    /// back, too.
-    pub(crate) fn resume(&self, next: u64) -> Cursor {
         let ring = self.ring.read();
-        let seated = self.register.enter(None, next, ());
+        let seated = self.register.enter_for(0, None, next, ());
         drop(ring);
         Cursor {
             next,
@@ -44,6 +36,12 @@ impl Log {
             ticket: Ticket::default(),
             seated,
         }
+    }
+
+    /// One of those for whom the one cursor read is the other's from now on. At every
+    /// moment it is counted once.
+    pub(crate) fn hand_over(&self, from: &mut Cursor, to: &mut Cursor) {
+        self.register.hand_over(&mut from.seated, &mut to.seated);
     }
 
     /// `cursor` reads for so many subscribers from now on.

@@ -90,15 +90,26 @@ impl<T> Register<T> {
 
     /// Somebody has come and wants `next`. Called with the log's lock held.
     pub(crate) fn enter(&self, name: Option<Arc<str>>, next: u64, of: T) -> Seated {
+        self.enter_for(1, name, next, of)
+    }
+
+    /// A reader that stands for so many subscribers, which may be none.
+    pub(crate) fn enter_for(
+        &self,
+        readers: u64,
+        name: Option<Arc<str>>,
+        next: u64,
+        of: T,
+    ) -> Seated {
         let seat = Arc::new(Seat {
             name,
-            readers: AtomicU64::new(1),
+            readers: AtomicU64::new(readers),
             next: AtomicU64::new(next),
             delivered: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
         });
         let mut seats = self.seats.lock();
-        seats.readers += 1;
+        seats.readers += readers;
         let at = seats.seats.insert((Arc::clone(&seat), of));
         Seated { seat, at }
     }
@@ -126,6 +137,17 @@ impl<T> Register<T> {
         let mut seats = self.seats.lock();
         seats.readers = seats.readers - seated.readers() + subscribers;
         seated.seat.readers.store(subscribers, Ordering::Relaxed);
+    }
+
+    /// One of those for whom the one reader stood is the other's from now on.
+    #[cfg(feature = "detached")]
+    pub(crate) fn hand_over(&self, from: &mut Seated, to: &mut Seated) {
+        let seats = self.seats.lock();
+        from.seat
+            .readers
+            .store(from.readers().saturating_sub(1), Ordering::Relaxed);
+        to.seat.readers.store(to.readers() + 1, Ordering::Relaxed);
+        drop(seats);
     }
 
     /// A reader is told of a gap.
