@@ -27,7 +27,7 @@ fn serve(events: EventSource) -> SocketAddr {
         runtime.expect("a runtime").block_on(async {
             let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             told.send(tcp.local_addr().expect("bound")).expect("asked");
-            let mut listener = Listener::new(tcp);
+            let listener = Listener::new(tcp);
             loop {
                 let (io, _) = listener.accept().await.expect("a client");
                 let (io, events) = (TokioIo::new(io), events.clone());
@@ -63,7 +63,7 @@ fn submit(c: &mut Criterion) {
         let events = EventSource::new(store.clone());
         let address = serve(events.clone());
         let mut clients: Vec<_> = (0..streams).map(|_| open(address)).collect();
-        while events.detached() < streams {
+        while events.detached_streams() < streams {
             thread::sleep(Duration::from_millis(1));
         }
         let mut bytes = vec![0; 64 << 10];

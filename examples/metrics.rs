@@ -10,8 +10,8 @@
 //!
 //! The text is made of [`QueueStore::stats`] when it is asked for, so that nothing is counted
 //! twice and no crate is needed. A program that has an exporter already calls
-//! `Stats::record` before each scrape instead (feature `metrics`), which tells the same under
-//! the same names. The name of the store is the only label that is not a bound.
+//! `Stats::record` before each scrape instead (feature `metrics`), which tells these and
+//! some more under the same names. The name of the store is the only label that is not a bound.
 
 #[allow(dead_code, reason = "the other demos use the rest")]
 mod support;

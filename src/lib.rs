@@ -129,8 +129,13 @@
 //! `axum::serve(Listener::new(tcp), app)`. A stream then leaves the server when its head is
 //! out, and a thread for each core keeps its socket and its position and writes the events
 //! of all of them, at close to what the system calls alone cost. Streams for which that
-//! cannot be done (HTTP/2, TLS, compressed bodies, other systems) stay where they are, with
-//! the same promises. What the server and its layers see is a response that has ended.
+//! cannot be done (HTTP/2, TLS, compressed bodies, systems other than Unix) stay where they are, with
+//! the same promises.
+//!
+//! What the server and its layers see is a response that has ended. So a layer that changes
+//! the bytes of later events but not the comment with which a stream begins, or that counts
+//! or limits what is open, must have its handler [stay](EventSource::attached); what is open
+//! is limited by [`EventSource::max_streams`].
 //!
 //! # Promises
 //!
@@ -143,7 +148,8 @@
 //!   others, live, in what is replayed and in what is told of losses.
 //! - **Nothing unpermitted.** What the hook refuses registers nothing; what has expired
 //!   or is revoked sends nothing more.
-//! - **Bounded.** A store's memory is its retention, however many subscribers there
+//! - **Bounded.** A store's memory is its retention (twice that with
+//!   [`Overflow::Wait`]), however many subscribers there
 //!   are and however slowly they read.
 //! - **Nothing injectable.** No text, wherever it came from, can add a field or an
 //!   event to a stream.
@@ -183,7 +189,7 @@
 //! | `rocket` | no | `Vec<rocket::Route>` from an [`EventSource`] |
 //! | `warp` | no | `warp::filters::BoxedFilter` from an [`EventSource`] |
 //! | `json` | no | [`Event::json`], from any `serde::Serialize`, and `Event::from_json` |
-//! | `websocket` | no | `WebSocketSubscriber`, for all of these servers |
+//! | `websocket` | no | `WebSocketSubscriber`, for all of these servers; brings `hyper` |
 //! | `metrics` | no | [`Stats::record`] and counts of streams, for the `metrics` facade |
 //! | `tracing` | no | a log line where a stream or a store begins, ends or tells a gap |
 //! | `detached` | no | `Listener`: streams that leave their server |

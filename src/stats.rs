@@ -15,8 +15,9 @@ use crate::topic::Topic;
 
 /// A snapshot of a store, or of one topic of a [`Hub`](crate::Hub).
 ///
-/// Counters count since the store, or the topic, was made, and never go down; the others
-/// say what there is now.
+/// Counters count since the store, or the topic, was made, and never go down, but for one:
+/// what is being written to detached streams counts as delivered, and is taken back for those
+/// whose socket has not taken it. The others say what there is now.
 ///
 /// ```
 /// use tornadose::{QueueStore, Start};

@@ -511,6 +511,9 @@ impl Subscription {
                     log.tell(reader, &gap);
                     Found::Gap(*gap)
                 }
+                None if self.until.is_some_and(|until| reader.has_all(until)) => {
+                    Found::End(End::Closed)
+                }
                 None => {
                     let next = poll_topics(log, cx, reader);
                     // It is also further where there was nothing for it to read.

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use super::inbox::{Adopted, Inbox};
 use super::shard::{INBOX, Shard};
-use crate::log::Turns;
+use crate::log::{Mutex, Turns};
 use crate::subscriber::Open;
 
 /// Settings that shards have from their listener.
@@ -18,19 +18,23 @@ pub(super) struct Terms {
     pub(super) stall: Duration,
 }
 
-/// Started when the first stream comes; a shard ends when the engine is gone and its last
-/// stream has ended.
+/// Started when the first stream comes, and again if it is gone; a shard ends when the engine
+/// is gone and its last stream has ended.
 #[derive(Debug)]
 pub(super) struct Engine {
-    shards: Box<[OnceLock<Option<Arc<Inbox>>>]>,
+    shards: Box<[Mutex<Option<Arc<Inbox>>>]>,
     turns: Turns,
     terms: Terms,
 }
 
+/// More threads than anybody has cores.
+const MOST: usize = 1024;
+
 impl Engine {
     pub(super) fn new(shards: usize, terms: Terms) -> Self {
+        let shards = shards.clamp(1, MOST);
         Self {
-            shards: (0..shards.max(1)).map(|_| OnceLock::new()).collect(),
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
             turns: Turns::new(),
             terms,
         }
@@ -39,7 +43,7 @@ impl Engine {
     /// Whether there is a thread to take streams, started if need be.
     pub(super) fn takes_streams(&self) -> bool {
         // Elsewhere readiness is not what these loops take it for.
-        cfg!(unix) && self.shard(0).is_some()
+        cfg!(unix) && (0..self.shards.len()).any(|shard| self.shard(shard).is_some())
     }
 
     /// Who is taken by nobody is hung up on, and comes back with the id that it has.
@@ -56,10 +60,13 @@ impl Engine {
         }
     }
 
-    fn shard(&self, number: usize) -> Option<&Inbox> {
+    fn shard(&self, number: usize) -> Option<Arc<Inbox>> {
         let at = number % self.shards.len();
-        let inbox = self.shards.get(at)?.get_or_init(|| self.start(at).ok());
-        inbox.as_deref().filter(|inbox| !inbox.is_dead())
+        let mut shard = self.shards.get(at)?.lock();
+        if shard.as_ref().is_none_or(|inbox| inbox.is_dead()) {
+            *shard = self.start(at).ok();
+        }
+        shard.clone()
     }
 
     fn start(&self, number: usize) -> io::Result<Arc<Inbox>> {
@@ -74,7 +81,10 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let inboxes = self.shards.iter().filter_map(|shard| shard.get()?.as_ref());
-        inboxes.for_each(|inbox| inbox.close());
+        for shard in &self.shards {
+            if let Some(inbox) = &*shard.lock() {
+                inbox.close();
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! A socket that does not take all of it leaves the feed with what it has not got, and goes
 //! on by itself from there, as does everybody to whom something else than an event happens.
 
+use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -18,11 +19,11 @@ use tokio::time::Instant;
 use super::inbox::Bell;
 use super::rest::Rest;
 use super::stream::Own;
-use crate::log::{Cursor, Log};
+use crate::log::{Cursor, Log, Read};
 use crate::subscription::Subscription;
 use crate::wire::{chunked, sse};
 
-/// So much is written to each socket at a time: enough for a burst to cost one write, and
+/// So much, or one event that is larger, is written to each socket at a time: enough for a burst to cost one write, and
 /// little enough to stay in the processor's cache.
 const BATCH: usize = 64 << 10;
 
@@ -49,6 +50,8 @@ pub(super) struct Feed {
     /// Whether there may be more behind the batch.
     has_more: bool,
     sent: Instant,
+    /// Whether it is among those that have something to do.
+    pub(super) is_queued: bool,
     /// When the shard looks at it in any case.
     pub(super) timer: Option<Instant>,
 }
@@ -59,6 +62,7 @@ struct Mark {
     end: usize,
     /// What is wanted next behind it.
     next: u64,
+    read: Read,
 }
 
 struct Member {
@@ -110,6 +114,7 @@ impl Feed {
             left: 0,
             has_more: false,
             sent: Instant::now(),
+            is_queued: false,
             timer: None,
         }
     }
@@ -147,6 +152,11 @@ impl Feed {
         self.left > 0 || self.has_more
     }
 
+    /// When it has sent something last.
+    pub(super) fn sent(&self) -> Instant {
+        self.sent
+    }
+
     /// When it is to send a sign of life.
     pub(super) fn due(&self) -> Option<Instant> {
         self.sent.checked_add(self.keep_alive?)
@@ -181,8 +191,9 @@ impl Feed {
     }
 
     /// Reads what comes next, when everybody has what came before.
-    pub(super) fn collect(&mut self) -> Collected {
+    pub(super) fn collect(&mut self, room: &mut Vec<u8>) -> Collected {
         self.bell.heed();
+        self.batch = mem::take(room);
         self.batch.clear();
         self.marks.clear();
         self.has_more = false;
@@ -193,8 +204,8 @@ impl Feed {
         loop {
             match self.log.poll_shared(&mut cx, &mut self.cursor) {
                 Poll::Pending => break,
-                Poll::Ready(Some(bytes)) => {
-                    self.add(bytes);
+                Poll::Ready(Some((bytes, read))) => {
+                    self.add(bytes, read);
                     if self.batch.len() >= BATCH {
                         self.has_more = true;
                         break;
@@ -214,7 +225,7 @@ impl Feed {
             if self.due().is_none_or(|due| due > Instant::now()) {
                 return Collected::Nothing;
             }
-            self.add(sse::COMMENT);
+            self.add(sse::COMMENT, Read::default());
         }
         self.sent = Instant::now();
         self.pass = self.pass.wrapping_add(1);
@@ -222,21 +233,25 @@ impl Feed {
         Collected::Batch
     }
 
-    fn add(&mut self, data: Bytes) {
+    fn add(&mut self, data: Bytes, read: Read) {
         chunked::write(&mut self.batch, &data);
         self.marks.push(Mark {
             data,
             end: self.batch.len(),
             next: self.cursor.next(),
+            read,
         });
     }
 
-    /// Everybody has the batch.
-    pub(super) fn let_go(&mut self) {
-        self.marks.clear();
-        self.batch.clear();
-        // One large event is no reason to keep the room for it.
-        self.batch.shrink_to(2 * BATCH);
+    /// Everybody has the batch: its room is for the next one that has any, unless one large
+    /// event has made it large. There may be as many feeds as streams.
+    pub(super) fn let_go(&mut self, room: &mut Vec<u8>) {
+        self.marks = Vec::new();
+        let mut batch = mem::take(&mut self.batch);
+        if batch.capacity() <= 4 * BATCH && batch.capacity() > room.capacity() {
+            batch.clear();
+            *room = batch;
+        }
     }
 
     /// The next one to get the batch.
@@ -276,24 +291,34 @@ impl Feed {
     /// One who has taken this reads on by itself, where what follows is counted again. It is
     /// to [leave](Self::leave) then.
     pub(super) fn part(&mut self, taken: Taken) -> Subscription {
-        let end = self.cursor.next();
-        let next = match taken {
-            Taken::All => end,
-            Taken::Nothing => self.begin,
-            Taken::Part(taken) => {
-                let mark = self.marks.iter().find(|mark| mark.end >= taken);
-                mark.map_or(end, |mark| mark.next)
-            }
-        };
-        let events = end.saturating_sub(next);
-        if events > 0 {
-            self.log.take_back(&mut self.cursor, events);
-        }
+        let next = self.take_back(taken);
         Subscription::take_over(&self.log, next, &mut self.cursor)
     }
 
-    /// It is not needed any more.
-    pub(super) fn end(mut self) {
+    /// One gets no more of the batch than this. Returns what it would want next.
+    pub(super) fn take_back(&mut self, taken: Taken) -> u64 {
+        let has = match taken {
+            Taken::All => self.marks.len(),
+            Taken::Nothing => 0,
+            // The chunk that was begun is written to its end.
+            Taken::Part(taken) => {
+                let begun = self.marks.iter().position(|mark| mark.end >= taken);
+                begun.map_or(self.marks.len(), |begun| begun + 1)
+            }
+        };
+        let lacks = self.marks.get(has..).unwrap_or_default().iter();
+        let lacks = lacks.fold(Read::default(), |sum, mark| sum.and(mark.read));
+        self.log.take_back(&mut self.cursor, lacks);
+        match has.checked_sub(1).and_then(|last| self.marks.get(last)) {
+            Some(last) => last.next,
+            None if matches!(taken, Taken::All) => self.cursor.next(),
+            None => self.begin,
+        }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
         self.log.unsubscribe(&mut self.cursor);
     }
 }

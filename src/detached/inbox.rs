@@ -107,8 +107,10 @@ impl Inbox {
         if mem::take(&mut lists.sleeps) {
             drop(lists);
             // It fails only where eight bytes cannot be written to an object of the kernel
-            // that is there for nothing else; then the shard hears of it with its sockets.
-            let _ = self.waker.wake();
+            // that is there for nothing else; then the next one tries again.
+            if self.waker.wake().is_err() {
+                self.lists.lock().sleeps = true;
+            }
         }
     }
 }

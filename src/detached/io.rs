@@ -22,7 +22,7 @@ use crate::wire::chunked::LAST_CHUNK;
 /// end of that response goes nowhere, then what it reads is the end, and what it writes is
 /// an error. It drops the connection, and the stream goes on without it.
 pub struct Io {
-    /// Taken when it is dropped.
+    /// Until it is handed over.
     tcp: Option<TcpStream>,
     phase: Phase,
     engine: Arc<Engine>,
@@ -34,8 +34,8 @@ enum Phase {
     /// So many bytes of the head and the first frame are still to be written.
     Claimed(Claim, usize),
     Detached(Claim),
-    /// The server has ended the response.
-    Ended(Claim),
+    /// The server has ended the response, and the stream is gone with the socket.
+    Gone,
 }
 
 impl Io {
@@ -88,21 +88,37 @@ impl Io {
     }
 
     fn is_detached(&self) -> bool {
-        matches!(self.phase, Phase::Detached(_) | Phase::Ended(_))
+        matches!(self.phase, Phase::Detached(_) | Phase::Gone)
     }
 
     /// What the server writes behind what has been written: the end of the response, or, if
-    /// its client has sent another request, something that nobody will read.
+    /// its client has sent another request, something that nobody will read. With the end
+    /// the socket is handed over, however long the server keeps the connection for that.
     fn ignore(&mut self, bytes: usize) -> io::Result<usize> {
-        match mem::replace(&mut self.phase, Phase::Attached) {
-            Phase::Detached(claim) if bytes == LAST_CHUNK.len() => {
-                self.phase = Phase::Ended(claim);
-                Ok(bytes)
-            }
-            phase => {
-                self.phase = phase;
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
+        if matches!(self.phase, Phase::Detached(_)) && bytes == LAST_CHUNK.len() {
+            self.hand_over();
+            return Ok(bytes);
+        }
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn hand_over(&mut self) {
+        if let Phase::Detached(claim) = mem::replace(&mut self.phase, Phase::Gone)
+            && let Some(tcp) = self.tcp.take()
+            && let Some(open) = claim.take()
+            && let Ok(tcp) = tcp.into_std()
+        {
+            self.engine.adopt(tcp, open);
+        }
+    }
+
+    /// So many bytes are about to be written. If they are others than those that were
+    /// claimed, something writes behind the first frame: then the stream stays.
+    fn expect(&mut self, bytes: usize) {
+        if let Phase::Claimed(_, left) = self.phase
+            && left != bytes
+        {
+            self.phase = Phase::Attached;
         }
     }
 
@@ -115,8 +131,9 @@ impl Io {
         if *left > 0 {
             return;
         }
-        if let Phase::Claimed(claim, _) = mem::replace(&mut self.phase, Phase::Attached) {
-            claim.written();
+        if let Phase::Claimed(claim, _) = mem::replace(&mut self.phase, Phase::Attached)
+            && claim.written()
+        {
             self.phase = Phase::Detached(claim);
         }
     }
@@ -129,10 +146,12 @@ impl AsyncRead for Io {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let Phase::Detached(claim) | Phase::Ended(claim) = &this.phase {
+        match &this.phase {
             // The end, but not before the body has its last poll: a server drops the body
             // of a client that hangs up too early.
-            return claim.poll_given(cx).map(Ok);
+            Phase::Detached(claim) => return claim.poll_given(cx).map(Ok),
+            Phase::Gone => return Poll::Ready(Ok(())),
+            Phase::Attached | Phase::Claimed(..) => {}
         }
         this.stream()?.poll_read(cx, buf)
     }
@@ -148,6 +167,7 @@ impl AsyncWrite for Io {
         if this.is_detached() {
             return Poll::Ready(this.ignore(buf.len()));
         }
+        this.expect(buf.len());
         let written = ready!(this.stream()?.poll_write(cx, buf))?;
         this.wrote(written);
         Poll::Ready(Ok(written))
@@ -161,15 +181,13 @@ impl AsyncWrite for Io {
         let this = self.get_mut();
         let all = || bufs.iter().map(|buf| buf.len()).sum();
         match this.phase {
-            Phase::Detached(_) | Phase::Ended(_) => return Poll::Ready(this.ignore(all())),
-            Phase::Attached if Claim::is_likely(bufs) => {
-                if this.engine.takes_streams()
-                    && let Some(claim) = Claim::of(bufs)
-                {
+            Phase::Detached(_) | Phase::Gone => return Poll::Ready(this.ignore(all())),
+            Phase::Attached => {
+                if let Some(claim) = Claim::of(bufs, || this.engine.takes_streams()) {
                     this.phase = Phase::Claimed(claim, all());
                 }
             }
-            Phase::Attached | Phase::Claimed(..) => {}
+            Phase::Claimed(..) => this.expect(all()),
         }
         let written = ready!(this.stream()?.poll_write_vectored(cx, bufs))?;
         this.wrote(written);
@@ -199,20 +217,11 @@ impl AsyncWrite for Io {
 
 impl Drop for Io {
     fn drop(&mut self) {
-        let phase = mem::replace(&mut self.phase, Phase::Attached);
-        let (Phase::Detached(claim) | Phase::Ended(claim), Some(tcp)) = (phase, self.tcp.take())
-        else {
-            return;
-        };
-        if let Some(open) = claim.take()
-            && let Ok(tcp) = tcp.into_std()
-        {
-            self.engine.adopt(tcp, open);
-        }
+        self.hand_over();
     }
 }
 
-/// Only ever between the beginning of the drop and its end.
+/// The stream has taken the connection over.
 fn gone() -> io::Error {
     io::ErrorKind::NotConnected.into()
 }

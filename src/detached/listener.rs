@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -40,7 +40,8 @@ use super::io::Io;
 /// the stream stays with its server as it does everywhere else, with the same promises. So
 /// HTTP/2, TLS, HTTP/1.0, `HEAD` and compressed bodies stay; so do a hyper that is told
 /// `writev(false)` or `pipeline_flush(true)`, stores of your own that make subscriptions of streams, Windows, and what
-/// is told to stay ([`EventSource::attached`](crate::EventSource::attached)).
+/// is told to stay ([`EventSource::attached`](crate::EventSource::attached)). A client that
+/// shuts down its writing half is gone, also where hyper was told `half_close(true)`.
 ///
 /// A layer that lets the first frame, which is a comment, pass as it is and changes later
 /// ones cannot be seen: a handler behind such a layer must be told to stay.
@@ -67,7 +68,7 @@ pub struct Listener {
     tcp: TcpListener,
     settings: Settings,
     /// Made with the first connection.
-    engine: Option<Arc<Engine>>,
+    engine: OnceLock<Arc<Engine>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,11 +90,11 @@ impl Listener {
                     stall: Duration::from_secs(60),
                 },
             },
-            engine: None,
+            engine: OnceLock::new(),
         }
     }
 
-    /// How many threads serve detached streams. Default: one for each core. Each is started
+    /// How many threads serve detached streams, at most 1,024. Default: one for each core. Each is started
     /// when it gets its first stream and sleeps while there is nothing to send.
     #[must_use]
     pub fn shards(self, shards: NonZeroUsize) -> Self {
@@ -128,15 +129,15 @@ impl Listener {
     /// # Cancel safety
     ///
     /// Cancel safe: no connection is lost.
-    pub async fn accept(&mut self) -> io::Result<(Io, SocketAddr)> {
+    pub async fn accept(&self) -> io::Result<(Io, SocketAddr)> {
         let (tcp, peer) = self.tcp.accept().await?;
         Ok((self.wrap(tcp), peer))
     }
 
     /// A connection that was accepted otherwise.
-    pub fn wrap(&mut self, tcp: TcpStream) -> Io {
+    pub fn wrap(&self, tcp: TcpStream) -> Io {
         let settings = self.settings;
-        let engine = self.engine.get_or_insert_with(|| {
+        let engine = self.engine.get_or_init(|| {
             let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
             let shards = settings.shards.unwrap_or_else(cores);
             Arc::new(Engine::new(shards, settings.terms))
@@ -155,7 +156,8 @@ impl Listener {
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
         set(&mut self.settings);
-        self.engine = None;
+        // Who has been accepted by now keeps what was said then.
+        self.engine = OnceLock::new();
         self
     }
 }

@@ -166,13 +166,13 @@ impl Drop for Offering {
 pub(super) struct Claim(Arc<Offer>);
 
 impl Claim {
-    /// Whether it is worth to look: anything is offered, and these slices end with a chunk.
-    pub(super) fn is_likely(slices: &[IoSlice<'_>]) -> bool {
-        COUNT.get() > 0 && slices.last().is_some_and(|end| **end == *b"\r\n")
-    }
-
-    /// Claims what these slices of a response end with, if it is offered.
-    pub(super) fn of(slices: &[IoSlice<'_>]) -> Option<Self> {
+    /// Claims what these slices of a response end with, if it is offered and somebody
+    /// `takes` it.
+    pub(super) fn of(slices: &[IoSlice<'_>], takes: impl FnOnce() -> bool) -> Option<Self> {
+        // In this order: every chunk of every response comes by.
+        if COUNT.get() == 0 {
+            return None;
+        }
         let [.., size, first, end] = slices else {
             return None;
         };
@@ -187,6 +187,9 @@ impl Claim {
             }
             Arc::clone(offer)
         };
+        if !takes() {
+            return None;
+        }
         let mut state = offer.state.lock();
         if !matches!(state.phase, Phase::Offered) {
             return None;
@@ -196,10 +199,12 @@ impl Claim {
         Some(Self(offer))
     }
 
-    /// Everything up to the end of the first frame has been written.
-    pub(super) fn written(&self) {
+    /// Everything up to the end of the first frame has been written. `false` if the body is
+    /// gone by now.
+    pub(super) fn written(&self) -> bool {
         let mut state = self.0.state.lock();
-        if matches!(state.phase, Phase::Claimed) {
+        let is_there = matches!(state.phase, Phase::Claimed);
+        if is_there {
             state.phase = Phase::Written;
         }
         let body = state.body.take();
@@ -207,6 +212,7 @@ impl Claim {
         if let Some(body) = body {
             body.wake();
         }
+        is_there
     }
 
     /// Waits until the body has handed over what it had, or is gone.
@@ -279,7 +285,7 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         assert!(offering.poll(&mut cx).is_pending());
         let slices = [&b"head"[..], b"3\r\n", &first, b"\r\n"].map(IoSlice::new);
-        let claim = Claim::of(&slices).expect("it is offered");
+        let claim = Claim::of(&slices, || true).expect("it is offered");
         assert!(offering.poll(&mut cx).is_pending());
         drop(claim);
         assert!(matches!(offering.poll(&mut cx), Poll::Ready(Outcome::Kept)));

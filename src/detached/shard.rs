@@ -11,6 +11,8 @@
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{ErrorKind, Read};
+use std::mem;
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::thread;
@@ -37,6 +39,9 @@ const TURN: usize = 512;
 /// is sent away.
 const CHATTER: u32 = 64 << 10;
 
+/// How long a client may take to hang up behind the end.
+const LINGER: Duration = Duration::from_secs(2);
+
 pub(super) struct Shard {
     poll: Poll,
     inbox: Arc<Inbox>,
@@ -57,6 +62,8 @@ pub(super) struct Shard {
     look_bell: Arc<Bell>,
     lists: Lists,
     scratch: Scratch,
+    /// For the next batch of any feed.
+    room: Vec<u8>,
 }
 
 struct Stream {
@@ -72,6 +79,8 @@ enum Role {
     Own(Box<Own>),
     /// By the feed, at this place.
     Fed(u32, u32, Box<Lean>),
+    /// It is over, and its client has yet to hang up.
+    Closing,
     /// Between two others.
     None,
 }
@@ -94,6 +103,7 @@ impl Shard {
             look_bell,
             lists: Lists::default(),
             scratch: Scratch::default(),
+            room: Vec::new(),
             inbox,
         }
     }
@@ -118,8 +128,11 @@ impl Shard {
             self.take_timers();
             // Feeds first: a stream that has caught up can join one that has, too.
             for _ in 0..self.busy.len() {
-                if let Some(feed) = self.busy.pop_front() {
-                    self.serve(feed);
+                if let Some(number) = self.busy.pop_front() {
+                    if let Some(feed) = self.feeds.get_mut(number) {
+                        feed.is_queued = false;
+                    }
+                    self.serve(number);
                 }
             }
             for _ in 0..self.ready.len().min(TURN) {
@@ -132,7 +145,7 @@ impl Shard {
 
     /// Takes what was left, and tells how long there is nothing to do.
     fn take_inbox(&mut self) -> Option<Duration> {
-        let mut lists = std::mem::take(&mut self.lists);
+        let mut lists = mem::take(&mut self.lists);
         let rests = self.busy.is_empty() && self.ready.is_empty();
         let sleeps = self.inbox.take(&mut lists, rests);
         for adopted in lists.adopted.drain(..) {
@@ -218,7 +231,7 @@ impl Shard {
 
     fn wake(&mut self, who: Who) {
         match who {
-            Who::Feed(number) => self.busy.push_back(number),
+            Who::Feed(number) => self.queue(number),
             Who::Stream(number) => {
                 let has_to_leave = self.streams.get(number).is_some_and(Stream::has_to_leave);
                 if has_to_leave {
@@ -236,6 +249,16 @@ impl Shard {
                     self.ready.push_back(number);
                 }
             }
+        }
+    }
+
+    /// A feed has something to do. Once: who comes back each turn must not come back more
+    /// often the longer it is busy.
+    fn queue(&mut self, number: u32) {
+        if let Some(feed) = self.feeds.get_mut(number)
+            && !mem::replace(&mut feed.is_queued, true)
+        {
+            self.busy.push_back(number);
         }
     }
 
@@ -276,9 +299,10 @@ impl Shard {
         let Some(stream) = self.streams.get_mut(number) else {
             return;
         };
-        let Role::Own(own) = &mut stream.role else {
-            self.time(number);
-            return;
+        let own = match &mut stream.role {
+            Role::Own(own) => own,
+            Role::Closing if stream.timer.is_none() => return self.remove(number),
+            Role::Closing | Role::Fed(..) | Role::None => return self.time(number),
         };
         // It may have taken something too little for its socket to say so.
         let driven = match own.drive(&mut stream.socket, &mut self.scratch) {
@@ -286,12 +310,8 @@ impl Shard {
             driven => driven,
         };
         match driven {
-            Driven::Over => {
-                // What a client has said unasked would make the system cut it off before
-                // it has read to the end.
-                stream.hangs_up(&mut self.scratch.page);
-                self.remove(number);
-            }
+            Driven::Ended => self.close(number),
+            Driven::Gone => self.remove(number),
             Driven::Stalled => {
                 // If it cannot be reset it is closed, and the kernel has patience with it.
                 let _ = reset(&stream.socket);
@@ -305,12 +325,29 @@ impl Shard {
         }
     }
 
+    /// The stream is over; its socket stays until the client has hung up, too, or has had time
+    /// to: who says something to a closed socket is cut off, and may not have read the end.
+    fn close(&mut self, number: u32) {
+        let Some(stream) = self.streams.get_mut(number) else {
+            return;
+        };
+        let over = mem::replace(&mut stream.role, Role::Closing);
+        if stream.socket.shutdown(Shutdown::Write).is_err()
+            || stream.hangs_up(&mut self.scratch.page)
+        {
+            self.remove(number);
+        } else {
+            self.set_timer(Who::Stream(number), Instant::now().checked_add(LINGER));
+        }
+        drop(over);
+    }
+
     /// Looks at a stream when it has something to do that nobody wakes it for.
     fn time(&mut self, number: u32) {
         let due = match self.streams.get(number).map(|stream| &stream.role) {
             Some(Role::Own(own)) => own.due(self.terms.stall),
             Some(Role::Fed(_, _, lean)) => lean.deadline(),
-            Some(Role::None) | None => None,
+            Some(Role::Closing | Role::None) | None => None,
         };
         self.set_timer(Who::Stream(number), due);
     }
@@ -332,7 +369,9 @@ impl Shard {
             None => {
                 let at = self.feeds.vacant();
                 let bell = Bell::new(&self.inbox, Who::Feed(at));
-                self.feeds.insert(Feed::new(log, next, keep_alive, bell));
+                let mut feed = Feed::new(log, next, keep_alive, bell);
+                feed.is_queued = true;
+                self.feeds.insert(feed);
                 self.keys.insert(key, at);
                 self.busy.push_back(at);
                 at
@@ -346,7 +385,7 @@ impl Shard {
             return;
         }
         let place = feed.join(number, own);
-        if let Role::Own(own) = std::mem::replace(role, Role::None) {
+        if let Role::Own(own) = mem::replace(role, Role::None) {
             let lean = Box::new(own.lean(&self.look));
             if let Some(departure) = lean.departure() {
                 let of = self.shutdowns.entry(departure.id());
@@ -396,7 +435,7 @@ impl Shard {
         let Some(Stream { role, .. }) = self.streams.get_mut(number) else {
             return;
         };
-        let Role::Fed(at, place, lean) = std::mem::replace(role, Role::None) else {
+        let Role::Fed(at, place, lean) = mem::replace(role, Role::None) else {
             return;
         };
         let Some(feed) = self.feeds.get_mut(at) else {
@@ -406,7 +445,8 @@ impl Shard {
         let rest = feed.rest(taken);
         let subscription = feed.part(taken);
         let bell = Bell::new(&self.inbox, Who::Stream(number));
-        let own = lean.own(subscription, feed.keep_alive(), rest, bell);
+        let quiet = (feed.keep_alive(), feed.sent());
+        let own = lean.own(subscription, quiet, rest, bell);
         if !own.is_full() {
             // What its socket took ends with a chunk: it waits for nothing, not even room.
             self.ready.push_back(number);
@@ -433,7 +473,6 @@ impl Shard {
             self.keys.remove(&Feed::key(feed.log(), feed.keep_alive()));
             if let Some(feed) = self.feeds.remove(at) {
                 self.unset_timer(Who::Feed(at), feed.timer);
-                feed.end();
             }
         }
     }
@@ -444,7 +483,7 @@ impl Shard {
             return;
         };
         if !feed.is_passing() {
-            match feed.collect() {
+            match feed.collect(&mut self.room) {
                 Collected::Nothing | Collected::Batch => {}
                 Collected::Scatter => return self.scatter(at),
             }
@@ -466,17 +505,20 @@ impl Shard {
             match send(&mut stream.socket, feed.batch()) {
                 Sent::All => {}
                 Sent::Full(taken) => self.unfeed_behind(number, Taken::Part(taken)),
-                Sent::Gone => self.remove(number),
+                Sent::Gone => {
+                    feed.take_back(Taken::Nothing);
+                    self.remove(number);
+                }
             }
         }
         let Some(feed) = self.feeds.get_mut(at) else {
             return;
         };
         if !feed.is_passing() {
-            feed.let_go();
+            feed.let_go(&mut self.room);
         }
         if feed.is_busy() {
-            self.busy.push_back(at);
+            self.queue(at);
         } else {
             let due = feed.due();
             self.set_timer(Who::Feed(at), due);
@@ -492,13 +534,21 @@ impl Shard {
     }
 
     fn remove(&mut self, number: u32) {
-        let Some(stream) = self.streams.remove(number) else {
+        let Some(mut stream) = self.streams.remove(number) else {
             return;
         };
         self.count -= 1;
         self.unset_timer(Who::Stream(number), stream.timer);
+        // A child process that has just been made may hold the socket open for a while, and
+        // it must not be taken for the next one of this number.
+        let _ = self.poll.registry().deregister(&mut stream.socket);
         if let Role::Fed(at, place, lean) = &stream.role {
             unwatch(&mut self.shutdowns, lean);
+            if let Some(feed) = self.feeds.get_mut(*at)
+                && !feed.has_batch(*place)
+            {
+                feed.take_back(Taken::Nothing);
+            }
             self.leave(*at, *place);
         }
     }
@@ -574,8 +624,8 @@ mod tests {
         let first = first.into_data().expect("data");
         let size = format!("{:X}\r\n", first.len());
         let slices = [&b"head"[..], size.as_bytes(), &first, b"\r\n"].map(IoSlice::new);
-        let claim = Claim::of(&slices).expect("it is offered");
-        claim.written();
+        let claim = Claim::of(&slices, || true).expect("it is offered");
+        assert!(claim.written());
         assert!(poll().is_ready());
         claim.take().expect("it is given")
     }

@@ -53,8 +53,10 @@ pub(super) enum Driven {
     Waits,
     /// There is more, but it is another's turn.
     More,
-    /// It has ended, or its client is gone.
-    Over,
+    /// The end of the response has been written.
+    Ended,
+    /// Its client is gone.
+    Gone,
     /// Its client takes nothing any more.
     Stalled,
 }
@@ -102,8 +104,7 @@ impl Own {
         }
         for _ in 0..WRITES {
             if self.is_last {
-                // The end of the response has been written; so the connection ends, too.
-                return Driven::Over;
+                return Driven::Ended;
             }
             let (waits, size) = self.fill(&mut scratch.chunks);
             let sent = self.write(socket, scratch, size);
@@ -167,7 +168,7 @@ impl Own {
                 self.stalled = None;
                 None
             }
-            Sent::Gone => Some(Driven::Over),
+            Sent::Gone => Some(Driven::Gone),
             Sent::Full(taken) => {
                 self.stall(*taken > 0);
                 Some(Driven::Waits)
@@ -269,7 +270,7 @@ impl Lean {
     pub(super) fn own(
         self,
         subscription: Subscription,
-        keep_alive: Option<Duration>,
+        (keep_alive, sent): (Option<Duration>, Instant),
         rest: Rest,
         bell: Arc<Bell>,
     ) -> Own {
@@ -277,7 +278,7 @@ impl Lean {
             subscription,
             state: State::Streaming,
             was_quiet: false,
-            timer: Timer::driven(keep_alive, self.deadline),
+            timer: Timer::driven(keep_alive, self.deadline, sent),
             grant: Grant {
                 admitted: self.admitted,
                 watched: self.watched,

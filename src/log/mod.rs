@@ -48,6 +48,8 @@ use tokio::time::Instant;
 
 pub use self::retention::{Overflow, Retention};
 #[cfg(feature = "detached")]
+pub(crate) use self::shared::Read;
+#[cfg(feature = "detached")]
 pub(crate) use self::signal::Gauge;
 pub(crate) use self::signal::{Latch, Notice, Turns};
 #[cfg(feature = "detached")]

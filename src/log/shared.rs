@@ -10,6 +10,22 @@ use bytes::Bytes;
 
 use super::{Cursor, Found, Lag, Log, Ticket};
 
+/// How far a cursor has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Read {
+    pub(crate) delivered: u64,
+    pub(crate) skipped: u64,
+}
+
+impl Read {
+    pub(crate) fn and(self, more: Self) -> Self {
+        Self {
+            delivered: self.delivered + more.delivered,
+            skipped: self.skipped + more.skipped,
+        }
+    }
+}
+
 impl Cursor {
     pub(crate) fn next(&self) -> u64 {
         self.next
@@ -49,10 +65,10 @@ impl Log {
         self.register.stand_for(&mut cursor.seated, subscribers);
     }
 
-    /// One of those for whom `cursor` reads has not got the last `events` after all.
-    pub(crate) fn take_back(&self, cursor: &mut Cursor, events: u64) {
+    /// One of those for whom `cursor` reads has not got this after all.
+    pub(crate) fn take_back(&self, cursor: &mut Cursor, read: Read) {
         let ring = self.ring.read();
-        cursor.seated.take_back(events);
+        cursor.seated.take_back(read.delivered, read.skipped);
         drop(ring);
     }
 
@@ -62,10 +78,11 @@ impl Log {
         &self,
         cx: &mut Context<'_>,
         cursor: &mut Cursor,
-    ) -> Poll<Option<Bytes>> {
+    ) -> Poll<Option<(Bytes, Read)>> {
         let now = self.now();
         let ring = self.ring.read();
-        if self.config.lag != Lag::Conflate && cursor.next < ring.window(now).oldest {
+        let (before, oldest) = (cursor.next, ring.window(now).oldest);
+        if self.config.lag != Lag::Conflate && before < oldest {
             return Poll::Ready(None);
         }
         let (found, replaced) = self.find(cx.waker(), &ring, now, cursor, |ring, from| {
@@ -74,7 +91,14 @@ impl Log {
         drop(ring);
         drop(replaced);
         found.map(|found| match found {
-            Found::Events(bytes) => Some(bytes),
+            Found::Events(bytes) => {
+                let first = before.max(oldest);
+                let read = Read {
+                    delivered: cursor.next - first,
+                    skipped: first - before,
+                };
+                Some((bytes, read))
+            }
             Found::Gap(_) | Found::End(_) => None,
         })
     }

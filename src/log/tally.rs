@@ -220,10 +220,11 @@ impl Seated {
         add_alone(&self.seat.delivered, events);
     }
 
-    /// One for whom the reader stands has not got so many events after all.
+    /// One for whom the reader stands has not got, and not skipped, so many events after all.
     #[cfg(feature = "detached")]
-    pub(crate) fn take_back(&mut self, events: u64) {
-        add_alone(&self.seat.delivered, events.wrapping_neg());
+    pub(crate) fn take_back(&mut self, delivered: u64, skipped: u64) {
+        add_alone(&self.seat.delivered, delivered.wrapping_neg());
+        add_alone(&self.seat.skipped, skipped.wrapping_neg());
     }
 
     /// Each for whom the reader stands goes on without so many events, untold.
@@ -240,8 +241,11 @@ impl Seated {
 
 impl Served {
     fn add(&mut self, seat: &Seat) {
-        self.delivered += seat.delivered.load(Ordering::Relaxed);
-        self.skipped += seat.skipped.load(Ordering::Relaxed);
+        let (delivered, skipped) = (&seat.delivered, &seat.skipped);
+        self.delivered = self
+            .delivered
+            .wrapping_add(delivered.load(Ordering::Relaxed));
+        self.skipped = self.skipped.wrapping_add(skipped.load(Ordering::Relaxed));
     }
 }
 

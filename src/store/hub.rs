@@ -54,7 +54,9 @@ use crate::topic::{Pattern, Topic};
 /// ```
 ///
 /// Memory: what the policies retain of each topic, at most twice that of one that waits, and
-/// about 250 bytes for each; of a topic that was forgotten, its name, up to 65,536 of them.
+/// about 250 bytes for each; of a topic that was forgotten, its name, up to 65,536 of them;
+/// of each pattern that somebody reads by, up to 160 KiB; of a reader by a pattern that is
+/// far behind, up to 24 KiB, and 16 bytes for each topic in which it began with older events.
 ///
 /// A cheap handle: clones share one hub. With the last handle it is closed.
 #[derive(Clone)]
@@ -257,7 +259,7 @@ impl HubBuilder {
     }
 
     /// The largest event that is taken, in bytes of data and name together. Default:
-    /// 1 MiB.
+    /// 1 MiB. A topic takes none that its policy's retention cannot hold, encoded.
     pub fn max_event_bytes(mut self, bytes: usize) -> Self {
         self.max_event_bytes = bytes;
         self

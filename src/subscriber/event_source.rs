@@ -9,7 +9,7 @@
 //! | `GET` that would begin with a gap, with [`OnGap::Stop`] | `204`: a browser does not come back |
 //! | `GET` that the [permission hook](EventSource::permit) refuses | its [`Refusal`] |
 //! | `GET` beyond a [limit](EventSource::max_streams) | what [`Overload`] says |
-//! | `HEAD` | the head of the `GET`, and no subscription |
+//! | `HEAD` | the head of a `GET` that is answered with a stream, and no subscription |
 //! | `OPTIONS` of a browser that asks first, with [`Cors`] | `204` and what is allowed |
 //! | anything else | `405` with `allow`, and no subscription |
 //!
@@ -232,6 +232,8 @@ impl<W: When> EventSource<W> {
     /// millisecond, at most a day. Default: 15 s, which WHATWG HTML, 9.2.7 advises;
     /// idle time-outs of proxies begin at some 30 s.
     ///
+    /// A stream of a [`Hub`](crate::Hub) whose position has moved is told it then, instead.
+    ///
     /// Cost: a timer for each stream and three bytes for each comment.
     #[must_use]
     pub fn keep_alive(self, interval: Duration) -> Self {
@@ -240,7 +242,9 @@ impl<W: When> EventSource<W> {
     }
 
     /// No keep-alive comments. A client that vanishes without closing its
-    /// connection is then only noticed by the next event.
+    /// connection is then only noticed by the next event, and a quiet stream of a
+    /// [`Hub`](crate::Hub) whose topics are never submitted to may come back with a position
+    /// that is no longer retained.
     #[must_use]
     pub fn without_keep_alive(self) -> Self {
         self.with(|config| config.keep_alive = None)
@@ -325,7 +329,7 @@ impl<W: When> EventSource<W> {
     /// How many of the open streams have left their server for the threads of a
     /// [listener](crate#detached-streams).
     #[must_use]
-    pub fn detached(&self) -> usize {
+    pub fn detached_streams(&self) -> usize {
         self.access.streams().detached()
     }
 

@@ -77,14 +77,18 @@ impl Timer {
         (self.keep_alive, self.deadline)
     }
 
-    /// One that was driven, and whose stream has just sent something.
+    /// One that was driven.
     #[cfg(feature = "detached")]
-    pub(crate) fn driven(keep_alive: Option<Duration>, deadline: Option<Instant>) -> Self {
+    pub(crate) fn driven(
+        keep_alive: Option<Duration>,
+        deadline: Option<Instant>,
+        sent: Instant,
+    ) -> Self {
         Self {
             keep_alive,
             deadline,
             turn: None,
-            sent: Instant::now(),
+            sent,
             has_sent: false,
             is_driven: true,
             sleep: None,

@@ -22,13 +22,13 @@ macro_rules! stage {
 async fn what_a_client_says_behind_its_request_is_not_heard() {
     stage!(store, events, server);
     let mut client = Listening::open(&server, None).await;
-    eventually(SECOND, "it leaves", || events.detached() == 1).await;
+    eventually(SECOND, "it leaves", || events.detached_streams() == 1).await;
     for _ in 0..20 {
         client.send(b"GET / HTTP/9\r\n\0\xff").await.expect("open");
     }
     submit(&store, "heard");
     client.until("data: heard").await;
-    assert_eq!(events.detached(), 1);
+    assert_eq!(events.detached_streams(), 1);
     store.close();
     // Whatever it said: a proper end, and not a reset.
     let told = client.read_to_end().await.without_farewell();
@@ -47,7 +47,7 @@ async fn a_pipelined_request_goes_nowhere_and_the_stream_goes_on() {
         assert_eq!(client.events(1).await, [n.to_string()]);
     }
     eventually(SECOND, "one stream", || {
-        (events.streams(), events.detached()) == (1, 1)
+        (events.streams(), events.detached_streams()) == (1, 1)
     })
     .await;
 }
@@ -57,7 +57,7 @@ async fn who_says_a_megabyte_is_sent_away() {
     for pause in [Duration::ZERO, Duration::from_millis(1)] {
         stage!(store, events, server);
         let mut client = Listening::open(&server, None).await;
-        eventually(SECOND, "it leaves", || events.detached() == 1).await;
+        eventually(SECOND, "it leaves", || events.detached_streams() == 1).await;
         let rubbish = [b'x'; 16 << 10];
         for _ in 0..64 {
             if client.send(&rubbish).await.is_err() {
@@ -67,7 +67,7 @@ async fn who_says_a_megabyte_is_sent_away() {
             sleep(pause).await;
         }
         eventually(SECOND, "it is sent away", || events.streams() == 0).await;
-        assert_eq!((events.detached(), store.subscribers()), (0, 0));
+        assert_eq!((events.detached_streams(), store.subscribers()), (0, 0));
     }
 }
 
@@ -81,7 +81,7 @@ async fn who_hangs_up_is_noticed_without_any_traffic() {
             client.until("\nid: ").await;
             clients.push(client);
         }
-        eventually(SECOND, "all leave", || events.detached() == 60).await;
+        eventually(SECOND, "all leave", || events.detached_streams() == 60).await;
         assert_eq!(store.subscribers(), 60);
         let mut half = Vec::new();
         for (n, mut client) in clients.into_iter().enumerate() {
@@ -95,7 +95,11 @@ async fn who_hangs_up_is_noticed_without_any_traffic() {
             }
         }
         eventually(SECOND, "all are gone", || {
-            (events.streams(), events.detached(), store.subscribers()) == (0, 0, 0)
+            (
+                events.streams(),
+                events.detached_streams(),
+                store.subscribers(),
+            ) == (0, 0, 0)
         })
         .await;
         for client in half {
@@ -121,7 +125,11 @@ async fn who_leaves_before_its_first_byte_is_noticed() {
     // A server may not have looked at the last of them yet.
     sleep(Duration::from_millis(50)).await;
     eventually(SECOND, "all are gone", || {
-        (events.streams(), events.detached(), store.subscribers()) == (0, 0, 0)
+        (
+            events.streams(),
+            events.detached_streams(),
+            store.subscribers(),
+        ) == (0, 0, 0)
     })
     .await;
 }
@@ -133,13 +141,17 @@ async fn who_leaves_while_its_socket_is_full_is_noticed() {
         let events = EventSource::new(store.clone()).without_keep_alive();
         let server = events_by_axum(tight(), &events);
         let client = Listening::open_tight(&server).await;
-        eventually(SECOND, "it leaves", || events.detached() == 1).await;
+        eventually(SECOND, "it leaves", || events.detached_streams() == 1).await;
         match reset {
             true => client.reset(),
             false => client.leave(),
         }
         eventually(SECOND, "it is gone", || {
-            (events.streams(), events.detached(), store.subscribers()) == (0, 0, 0)
+            (
+                events.streams(),
+                events.detached_streams(),
+                store.subscribers(),
+            ) == (0, 0, 0)
         })
         .await;
     }
@@ -161,7 +173,7 @@ async fn one_that_vanishes_in_a_crowd_disturbs_nobody() {
         }
     }
     eventually(SECOND, "20 stay", || {
-        (events.detached(), store.subscribers()) == (20, 20)
+        (events.detached_streams(), store.subscribers()) == (20, 20)
     })
     .await;
     store.close();

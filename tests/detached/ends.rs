@@ -13,19 +13,19 @@ use crate::vocabulary::{SECOND, Server, eventually, submit, within};
 
 /// A crowd whose streams have left.
 async fn crowd(server: &Server, events: &EventSource, clients: usize) -> Vec<Listening> {
-    let before = events.detached();
+    let before = events.detached_streams();
     let mut crowd = Vec::new();
     for _ in 0..clients {
         crowd.push(Listening::open(server, None).await);
     }
     let all = before + clients;
-    eventually(5 * SECOND, "all leave", || events.detached() == all).await;
+    eventually(5 * SECOND, "all leave", || events.detached_streams() == all).await;
     crowd
 }
 
 async fn assert_ended(events: &EventSource) {
     eventually(SECOND, "all are gone", || {
-        (events.streams(), events.detached()) == (0, 0)
+        (events.streams(), events.detached_streams()) == (0, 0)
     })
     .await;
 }
@@ -94,7 +94,11 @@ async fn a_shutdown_sends_what_there_is_and_waits_for_all() {
     // Whatever their server does.
     within(5 * SECOND, "the end of the shutdown", shutdown.ended()).await;
     assert_eq!(
-        (events.streams(), events.detached(), store.subscribers()),
+        (
+            events.streams(),
+            events.detached_streams(),
+            store.subscribers()
+        ),
         (0, 0, 0)
     );
     for client in crowd {
@@ -110,7 +114,7 @@ async fn a_shutdown_does_not_end_before_the_last_stream() {
     let events = EventSource::new(store.clone()).shutdown(&shutdown);
     let server = events_by_axum(tight(), &events);
     let blocked = Listening::open_tight(&server).await;
-    eventually(SECOND, "it leaves", || events.detached() == 1).await;
+    eventually(SECOND, "it leaves", || events.detached_streams() == 1).await;
     for _ in 0..100 {
         submit(&store, "x".repeat(10_000));
     }
@@ -234,13 +238,13 @@ async fn one_key_among_many_is_revoked() {
     for n in 0..60 {
         sockets.push((n % 3, open_as(&server, &(n % 3).to_string()).await));
     }
-    eventually(SECOND, "all leave", || events.detached() == 60).await;
+    eventually(SECOND, "all leave", || events.detached_streams() == 60).await;
     submit(&store, "before");
     eventually(SECOND, "it is said", || store.subscribers() == 60).await;
     assert_eq!(events.revoke("1"), 20);
     submit(&store, "secret");
     eventually(SECOND, "they are gone", || {
-        (events.detached(), store.subscribers()) == (40, 40)
+        (events.detached_streams(), store.subscribers()) == (40, 40)
     })
     .await;
     store.close();
@@ -268,7 +272,7 @@ async fn nothing_is_sent_to_who_is_revoked_in_the_midst_of_a_storm() {
                 _ => others.push(tokio::spawn(read_to_end(open_as(&server, "ann").await))),
             }
         }
-        eventually(5 * SECOND, "all leave", || events.detached() == 40).await;
+        eventually(5 * SECOND, "all leave", || events.detached_streams() == 40).await;
         let (storming, ends) = (store.clone(), events.clone());
         let storm = tokio::task::spawn_blocking(move || {
             for n in 0..400 {
@@ -302,7 +306,7 @@ async fn who_is_disconnected_for_being_slow_is_told_to_come_back() {
     let events = EventSource::new(store.clone());
     let server = events_by_axum(tight(), &events);
     let slow = Listening::open_tight(&server).await;
-    eventually(SECOND, "it leaves", || events.detached() == 1).await;
+    eventually(SECOND, "it leaves", || events.detached_streams() == 1).await;
     for n in 0..200 {
         submit(&store, format!("{n} {}", "x".repeat(10_000)));
         tokio::time::sleep(Duration::from_micros(200)).await;

@@ -146,11 +146,15 @@ async fn it_leaves_whatever_serves_it() {
         let events = EventSource::new(store.clone());
         let server = start(&events);
         let client = heard(&server, &store).await;
-        assert_eq!(events.detached(), 1, "{name}");
+        assert_eq!(events.detached_streams(), 1, "{name}");
         assert_eq!((events.streams(), store.subscribers()), (1, 1), "{name}");
         client.leave();
         eventually(SECOND, name, || {
-            (events.streams(), events.detached(), store.subscribers()) == (0, 0, 0)
+            (
+                events.streams(),
+                events.detached_streams(),
+                store.subscribers(),
+            ) == (0, 0, 0)
         })
         .await;
     }
@@ -173,7 +177,7 @@ async fn the_second_request_on_a_connection_leaves_too() {
     assert_eq!(client.blocks(2).await[0], ":");
     submit(&store, "x");
     assert_eq!(client.events(1).await, ["x"]);
-    assert_eq!(events.detached(), 1);
+    assert_eq!(events.detached_streams(), 1);
 }
 
 #[tokio::test]
@@ -186,7 +190,7 @@ async fn a_post_whose_body_nobody_reads_does_not() {
         .send(&request("POST", b"content-length: 100000\r\n"))
         .await;
     assert_eq!(client.head().await.status(), 405);
-    assert_eq!((events.streams(), events.detached()), (0, 0));
+    assert_eq!((events.streams(), events.detached_streams()), (0, 0));
 }
 
 #[tokio::test]
@@ -233,7 +237,7 @@ async fn a_first_frame_with_a_retry_and_a_replay_leaves() {
             let block = client.block().await.expect("an event");
             assert_eq!(block, block_of(id, &n.to_string()));
         }
-        eventually(SECOND, "it leaves", || events.detached() == 1).await;
+        eventually(SECOND, "it leaves", || events.detached_streams() == 1).await;
         client.leave();
         eventually(SECOND, "it ends", || events.streams() == 0).await;
     }
@@ -257,7 +261,7 @@ async fn a_value_that_there_is_leaves_with_its_stream() {
             assert_eq!(client.events(1).await, [n.to_string()]);
         }
     }
-    assert_eq!(events.detached(), 3);
+    assert_eq!(events.detached_streams(), 3);
 }
 
 #[tokio::test]
@@ -272,7 +276,7 @@ async fn streams_of_a_store_that_waits_leave_and_hold_it_back() {
     let mut client = Client::connect_tight(&server).await;
     client.get(b"").await;
     assert_eq!(client.blocks(2).await[0], ":");
-    eventually(SECOND, "it leaves", || events.detached() == 1).await;
+    eventually(SECOND, "it leaves", || events.detached_streams() == 1).await;
     let publisher = tokio::spawn(async move {
         for n in 0..500 {
             let data = format!("{n} {}", "x".repeat(10_000));
@@ -336,14 +340,17 @@ async fn streams_of_a_hub_leave_by_name_by_pattern_and_with_a_replay() {
     for expected in ["1", "2", "3", "4"] {
         assert_eq!(next_event(&mut client).await, expected);
     }
-    assert_eq!(events.detached(), 1);
+    assert_eq!(events.detached_streams(), 1);
     client.leave();
     let mut back = Client::open_after(&server, ids[2]).await;
     assert_eq!(next_event(&mut back).await, "3");
     assert_eq!(next_event(&mut back).await, "4");
     drop(hub.submit(to("b/3", "5")).expect("small"));
     assert_eq!(next_event(&mut back).await, "5");
-    eventually(SECOND, "one left, one came", || events.detached() == 1).await;
+    eventually(SECOND, "one left, one came", || {
+        events.detached_streams() == 1
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -377,7 +384,7 @@ async fn what_is_conflated_or_has_an_interval_leaves_and_ends_with_the_last_valu
         let server = events_by_axum(listener(), &events);
         let mut client = Client::open(&server).await;
         assert_eq!(client.blocks(1).await, [":"]);
-        eventually(SECOND, name, || events.detached() == 1).await;
+        eventually(SECOND, name, || events.detached_streams() == 1).await;
         let begun = std::time::Instant::now();
         for n in 1..=300 {
             submit(&store, n.to_string());
@@ -420,11 +427,11 @@ async fn presence_counts_streams_that_have_left() {
     ann.get(b"x-name: ann\r\n").await;
     let told =
         |name: &str, count| format!("{{\"topic\":\"room\",\"name\":\"{name}\",\"count\":{count}}}");
-    eventually(SECOND, "she leaves", || events.detached() == 1).await;
+    eventually(SECOND, "she leaves", || events.detached_streams() == 1).await;
     let mut bob = Client::connect(&server).await;
     bob.get(b"x-name: bob\r\n").await;
     assert_eq!(next_event(&mut ann).await, told("bob", 2));
-    eventually(SECOND, "both leave", || events.detached() == 2).await;
+    eventually(SECOND, "both leave", || events.detached_streams() == 2).await;
     assert_eq!(hub.subscribers_of(&"room".parse().expect("a topic")), 2);
     bob.reset();
     assert_eq!(next_event(&mut ann).await, told("bob", 1));
@@ -457,7 +464,7 @@ async fn a_head_behind_what_nobody_reads_leaves_whole() {
             .await;
         // Long enough for most of them to come as far as they can without a client.
         tokio::time::sleep(Duration::from_millis(10)).await;
-        waited += usize::from(events.streams() > events.detached());
+        waited += usize::from(events.streams() > events.detached_streams());
         let id = submit(&store, "while it waits");
         assert_eq!(client.skip_response(length).await, 200);
         let mut client = client.with_gulps_of(gulp);
@@ -469,7 +476,7 @@ async fn a_head_behind_what_nobody_reads_leaves_whole() {
         }
         submit(&store, "then");
         assert_eq!(client.events(1).await, ["then"]);
-        assert_eq!(events.detached(), 1, "{length}");
+        assert_eq!(events.detached_streams(), 1, "{length}");
         client.leave();
         eventually(SECOND, "it is gone", || events.streams() == 0).await;
     }
@@ -496,7 +503,11 @@ async fn a_client_that_stops_reading_before_the_head_leaves_nothing_behind() {
             false => client.leave(),
         }
         eventually(SECOND, "it is gone", || {
-            (events.streams(), events.detached(), store.subscribers()) == (0, 0, 0)
+            (
+                events.streams(),
+                events.detached_streams(),
+                store.subscribers(),
+            ) == (0, 0, 0)
         })
         .await;
     }

@@ -28,7 +28,7 @@ async fn quiet_streams_get_comments_and_those_who_join_later_too() {
         // In the midst of an interval.
         sleep(INTERVAL.mul_f64(0.7)).await;
     }
-    assert_eq!(events.detached(), 6);
+    assert_eq!(events.detached_streams(), 6);
     for (begun, client) in &mut clients {
         while begun.elapsed() < 10 * INTERVAL {
             let read = tokio::time::timeout(20 * INTERVAL, client.read(4096)).await;
@@ -57,7 +57,7 @@ async fn streams_that_are_not_quiet_get_none() {
     for _ in 0..20 {
         clients.push(Listening::open(&server, None).await);
     }
-    eventually(SECOND, "all leave", || events.detached() == 20).await;
+    eventually(SECOND, "all leave", || events.detached_streams() == 20).await;
     let begun = Instant::now();
     let (mut longest, mut before) = (Duration::ZERO, begun);
     while begun.elapsed() < 15 * INTERVAL {
@@ -87,7 +87,7 @@ async fn streams_of_a_hub_get_signs_of_life_that_move_their_id() {
         .permit(move |_| Ok(Permit::new().topics(topic())));
     let server = events_by_axum(listener(), &events);
     let mut client = Listening::open(&server, None).await;
-    eventually(SECOND, "it leaves", || events.detached() == 1).await;
+    eventually(SECOND, "it leaves", || events.detached_streams() == 1).await;
     // Not for it, but it is further by them.
     let event = Event::new("no").topic("b".parse().expect("a topic"));
     let id = hub.submit(event).expect("small").id();
@@ -107,7 +107,7 @@ async fn a_store_with_two_handlers_keeps_their_intervals_apart() {
     let mut told = Listening::open(&first, None).await;
     let silent = Listening::open(&second, None).await;
     eventually(SECOND, "both leave", || {
-        (often.detached(), never.detached()) == (1, 1)
+        (often.detached_streams(), never.detached_streams()) == (1, 1)
     })
     .await;
     told.until(":\n\n\r\n3\r\n:\n\n\r\n3\r\n:\n\n").await;

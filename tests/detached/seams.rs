@@ -61,7 +61,10 @@ async fn clients_of_a_busy_log_see_no_seam() {
         let client = Listening::open(&server, after).await;
         clients.spawn(async move { (after, client.read_to_end().await.without_farewell()) });
     }
-    eventually(20 * SECOND, "all leave", || events.detached() == CLIENTS).await;
+    eventually(20 * SECOND, "all leave", || {
+        events.detached_streams() == CLIENTS
+    })
+    .await;
     stop();
     let last = submit(&store, "last").offset();
     store.close();
@@ -112,7 +115,7 @@ async fn clients_of_a_busy_hub_see_no_seam_in_any_topic() {
         clients.spawn(async move { client.read_to_end().await.without_farewell() });
     }
     eventually(20 * SECOND, "all leave", || {
-        events.detached() == CLIENTS / 2
+        events.detached_streams() == CLIENTS / 2
     })
     .await;
     stop();
@@ -160,7 +163,10 @@ async fn bursts_are_received_or_told_as_missed() {
             let client = Listening::open(&server, None).await;
             clients.spawn(async move { client.read_to_end().await.without_farewell() });
         }
-        eventually(20 * SECOND, "all leave", || events.detached() == 300).await;
+        eventually(20 * SECOND, "all leave", || {
+            events.detached_streams() == 300
+        })
+        .await;
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {
                 let store = store.clone();

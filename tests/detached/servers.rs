@@ -58,7 +58,7 @@ pub(crate) fn events_by_axum(listener: Listener, events: &EventSource) -> Server
 
 /// hyper's own HTTP/1, and what becomes of the body on its way there.
 pub(crate) fn hyper<B>(
-    mut listener: Listener,
+    listener: Listener,
     builder: http1::Builder,
     events: &EventSource,
     layer: fn(EventBody) -> B,

@@ -22,14 +22,14 @@ async fn who_stops_reading_is_told_its_gap_and_disturbs_nobody() {
         stalled.push(Listening::open_tight(&server).await);
     }
     let mut healthy = Listening::open(&server, None).await;
-    eventually(SECOND, "all leave", || events.detached() == 6).await;
+    eventually(SECOND, "all leave", || events.detached_streams() == 6).await;
     for n in 1..=EVENTS {
         submit(&store, format!("{n} {}.", "x".repeat(3000)));
         if n % 20 == 0 {
             healthy.until(&format!("data: {n} ")).await;
         }
     }
-    assert_eq!(events.detached(), 6);
+    assert_eq!(events.detached_streams(), 6);
     store.close();
     let judged = healthy.read_to_end().await.without_farewell().judge();
     assert_eq!((judged.received, judged.missed), (EVENTS, 0));
@@ -58,7 +58,10 @@ fn many_stalled_clients_cost_no_more_than_their_buffers() {
             stalled.push(Listening::open_tight(&server).await);
         }
         let mut healthy = Listening::open(&server, None).await;
-        eventually(5 * SECOND, "all leave", || events.detached() == STALLED + 1).await;
+        eventually(5 * SECOND, "all leave", || {
+            events.detached_streams() == STALLED + 1
+        })
+        .await;
         submit(&store, "first");
         healthy.until("data: first").await;
         let before = resident();
@@ -76,7 +79,7 @@ fn many_stalled_clients_cost_no_more_than_their_buffers() {
         );
         // The retention, and for each of them less than two pages of 16 KiB and an event.
         assert!(grown <= (8 << 20) + STALLED * (48 << 10), "{grown}");
-        assert_eq!(events.detached(), STALLED + 1);
+        assert_eq!(events.detached_streams(), STALLED + 1);
     });
 }
 
@@ -91,11 +94,11 @@ async fn who_takes_nothing_for_too_long_is_reset_and_who_trickles_is_kept() {
     let stalled = Listening::open_tight(&server).await;
     let mut trickling = Listening::open_tight(&server).await;
     let quiet = Listening::open(&server, None).await;
-    eventually(SECOND, "all leave", || events.detached() == 3).await;
+    eventually(SECOND, "all leave", || events.detached_streams() == 3).await;
     // Too little for anybody to be full: nobody has stalled.
     submit(&store, "small");
     sleep(2 * stall).await;
-    assert_eq!(events.detached(), 3);
+    assert_eq!(events.detached_streams(), 3);
 
     for n in 0..2000 {
         submit(&store, format!("{n} {}.", "x".repeat(1000)));
@@ -105,13 +108,13 @@ async fn who_takes_nothing_for_too_long_is_reset_and_who_trickles_is_kept() {
     let mut was_three = Duration::ZERO;
     while begun.elapsed() < 3 * stall {
         trickling.read(16 << 10).await.expect("it is kept");
-        if events.detached() == 3 {
+        if events.detached_streams() == 3 {
             was_three = begun.elapsed();
         }
         sleep(Duration::from_millis(20)).await;
     }
     assert!(was_three >= stall.mul_f64(0.8), "{was_three:?}");
-    assert_eq!(events.detached(), 2);
+    assert_eq!(events.detached_streams(), 2);
     assert!(stalled.ends_by_reset().await);
     store.close();
     for told in [
@@ -136,7 +139,7 @@ async fn who_reads_little_from_a_large_buffer_is_kept() {
     let listener = listener().send_buffer(buffer).stall_timeout(stall);
     let server = events_by_axum(listener, &events);
     let mut steady = Listening::open_tight(&server).await;
-    eventually(SECOND, "it leaves", || events.detached() == 1).await;
+    eventually(SECOND, "it leaves", || events.detached_streams() == 1).await;
     let publishing = store.clone();
     let publisher = std::thread::spawn(move || {
         for n in 0..20_000 {
@@ -148,7 +151,7 @@ async fn who_reads_little_from_a_large_buffer_is_kept() {
         steady.read(64 << 10).await.expect("it is kept");
         sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(events.detached(), 1);
+    assert_eq!(events.detached_streams(), 1);
     publisher.join().expect("no panic");
     store.close();
     let judged = steady.read_to_end().await.without_farewell().judge();
@@ -168,7 +171,7 @@ async fn a_pause_at_any_place_loses_nothing() {
     for _ in 0..10 {
         clients.push(Listening::open_tight(&server).await);
     }
-    eventually(SECOND, "all leave", || events.detached() == 10).await;
+    eventually(SECOND, "all leave", || events.detached_streams() == 10).await;
     let mut count = 0;
     for round in 0..18u64 {
         // Blocks of 64 bytes to 16 KiB, whose ends are often those of a page.

@@ -64,7 +64,7 @@ async fn judge(name: &str, server: &Server, events: &EventSource, store: &QueueS
             .contains("data: last")
         {}
     }
-    assert_eq!(events.detached(), 0, "{name}");
+    assert_eq!(events.detached_streams(), 0, "{name}");
     drop(clients);
     let after_another = || {
         submit(store, "x");
@@ -121,7 +121,7 @@ async fn what_a_layer_adds_to_a_stream_that_stays_is_there() {
     assert_eq!(client.blocks(1).await, [format!("id: {}", end_of(&store))]);
     submit(&store, "x");
     assert_eq!(client.events(1).await, ["x"]);
-    assert_eq!(events.detached(), 0);
+    assert_eq!(events.detached_streams(), 0);
     store.close();
     assert!(
         client
@@ -173,7 +173,7 @@ async fn http_1_0_and_the_head_alone_stay() {
     assert_eq!(client.blocks(2).await[0], ":");
     submit(&store, "x");
     assert_eq!(client.events(1).await, ["x"]);
-    assert_eq!((events.streams(), events.detached()), (1, 0));
+    assert_eq!((events.streams(), events.detached_streams()), (1, 0));
     store.close();
     assert!(client.rest().await.starts_with("retry: "));
 }
@@ -202,7 +202,7 @@ async fn http_2_stays() {
         let frame = stream.frame().await.expect("a frame").expect("no error");
         assert!(frame.into_data().expect("data").ends_with(b"data: x\n\n"));
     }
-    assert_eq!((events.streams(), events.detached()), (5, 0));
+    assert_eq!((events.streams(), events.detached_streams()), (5, 0));
 }
 
 /// A store of streams: what they need to be polled is not known.

@@ -130,7 +130,11 @@ async fn whoever_stays_gets_everything_or_is_told() {
     println!("{stayed} stayed, {sent_away} were sent away, {missed} of {last} missed in all");
     assert!(stayed > 0 && sent_away > 0);
     eventually(5 * SECOND, "all are gone", || {
-        (events.streams(), events.detached(), store.subscribers()) == (0, 0, 0)
+        (
+            events.streams(),
+            events.detached_streams(),
+            store.subscribers(),
+        ) == (0, 0, 0)
     })
     .await;
 }

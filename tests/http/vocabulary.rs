@@ -224,8 +224,7 @@ async fn serve(
     events: EventSource,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    #[allow(unused_mut, reason = "not every listener changes")]
-    let mut listener = crate::listener(listener);
+    let listener = crate::listener(listener);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {

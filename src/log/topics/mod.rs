@@ -264,7 +264,6 @@ impl TopicLog {
         let (mut wants, mut places) = (Vec::with_capacity(most), Vec::with_capacity(most));
         let mut after = After::default();
         let is_counted = self.wait && !subscribe.conflate;
-        let since = index.come();
         // At once: the presence of the next one may be an event of this one.
         let held = |index: &mut Index, wants: &[Want]| {
             if is_counted && let Some(want) = wants.last() {
@@ -287,7 +286,7 @@ impl TopicLog {
                 id,
                 from,
                 seen,
-                since,
+                since: index.come(),
             });
             places.push(Place::of(crowd));
             held(&mut index, &wants);
@@ -301,7 +300,7 @@ impl TopicLog {
                     else_from: 0,
                     lost: index.forgotten(pattern),
                     ahead: None,
-                    since,
+                    since: index.come(),
                 },
                 Begin::By(_) => {
                     let topics = index.topics_of(id).iter();
@@ -316,7 +315,7 @@ impl TopicLog {
                         else_from: newest + 1,
                         lost: 0,
                         ahead: None,
-                        since,
+                        since: index.come(),
                     }
                 }
             });
@@ -473,10 +472,10 @@ impl TopicLog {
             index.leave(&want, reader.name(), now, &mut after);
         }
         self.read_others(reader, &index);
+        let wants = &reader.wants;
         reader.added.retain(|entry| {
-            entry
-                .topic()
-                .is_some_and(|topic| !topics.topics.contains(topic))
+            let topic = entry.topic().and_then(|topic| index.find(topic));
+            topic.is_some_and(|topic| index.reads(wants, topic))
         });
         drop(index);
         wake(&after.woken);

@@ -54,6 +54,11 @@ pub(super) struct Place {
 }
 
 impl Reader {
+    /// Whether it has everything before `offset`, and nothing besides is waiting for it.
+    pub(crate) fn has_all(&self, offset: u64) -> bool {
+        self.added.is_empty() && self.has_reached(offset)
+    }
+
     /// Whether everything before `offset` has been read, or told as a gap.
     pub(crate) fn has_reached(&self, offset: u64) -> bool {
         self.told + 1 >= offset

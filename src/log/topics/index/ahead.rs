@@ -20,6 +20,10 @@ pub(in crate::log::topics) struct Ahead {
     until: u64,
 }
 
+/// The most that is kept ahead, 24 bytes for each: of more topics all are looked at once
+/// more when so many events have been read.
+const KEPT: usize = 1024;
+
 impl Index {
     /// What comes next in any of these topics, each wanted from an offset on. Looks at all
     /// of them when what was ahead has been read and there is more.
@@ -54,7 +58,15 @@ impl Index {
                 let (at, _) = self.next_in(topic, behind, from)?;
                 Some(Reverse((at, topic, from)))
             });
-            ahead.nexts = nexts.collect();
+            let mut nexts: Vec<_> = nexts.collect();
+            if nexts.len() > KEPT {
+                // The last that is kept bounds what is known.
+                let (_, last, _) = nexts.select_nth_unstable_by_key(KEPT - 1, |next| next.0.0);
+                ahead.until = last.0.0;
+                nexts.truncate(KEPT);
+                nexts.shrink_to_fit();
+            }
+            ahead.nexts = nexts.into();
         }
     }
 }
