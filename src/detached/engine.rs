@@ -16,6 +16,8 @@ use crate::subscriber::Open;
 pub(super) struct Terms {
     pub(super) send_buffer: Option<usize>,
     pub(super) stall: Duration,
+    /// The least that a client takes in that time, in bytes.
+    pub(super) drain: usize,
 }
 
 /// Started when the first stream comes, and again if it is gone; a shard ends when the engine

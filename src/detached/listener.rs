@@ -88,6 +88,7 @@ impl Listener {
                 terms: Terms {
                     send_buffer: None,
                     stall: Duration::from_secs(60),
+                    drain: 1,
                 },
             },
             engine: OnceLock::new(),
@@ -110,13 +111,22 @@ impl Listener {
         self.with(|settings| settings.terms.send_buffer = Some(bytes.get()))
     }
 
-    /// For how long a client may take nothing while something waits for it; then its
-    /// connection is reset, and it comes back with the id that it has. Default: 60 s. At
-    /// least 10 ms.
+    /// For how long a client may take [next to nothing](Self::least_drain) while something
+    /// waits for it; then its connection is reset, and it comes back with the id that it has.
+    /// Default: 60 s. At least 10 ms.
     #[must_use]
     pub fn stall_timeout(self, stall: Duration) -> Self {
         let stall = stall.max(Duration::from_millis(10));
         self.with(|settings| settings.terms.stall = stall)
+    }
+
+    /// How many bytes a client has to take in each [stall time-out](Self::stall_timeout)
+    /// while something waits for it. Default: 1, so that only who takes nothing is reset.
+    /// What the kernel keeps for a client counts as taken, and it makes room in large steps:
+    /// less than the [send buffer](Self::send_buffer) tells little.
+    #[must_use]
+    pub fn least_drain(self, bytes: NonZeroUsize) -> Self {
+        self.with(|settings| settings.terms.drain = bytes.get())
     }
 
     /// The next connection.

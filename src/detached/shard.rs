@@ -306,7 +306,7 @@ impl Shard {
         };
         // It may have taken something too little for its socket to say so.
         let driven = match own.drive(&mut stream.socket, &mut self.scratch) {
-            Driven::Waits if own.has_stalled(self.terms.stall) => Driven::Stalled,
+            Driven::Waits if own.has_stalled(self.terms) => Driven::Stalled,
             driven => driven,
         };
         match driven {
@@ -609,7 +609,7 @@ mod tests {
     use super::*;
     use crate::detached::offer::{Claim, Taker};
     use crate::subscriber::Open;
-    use crate::{EventSource, QueueStore};
+    use crate::{DataStore, EventSource, QueueStore};
 
     /// A stream that has left its server.
     fn detached(events: &EventSource) -> Box<Open> {
@@ -630,32 +630,84 @@ mod tests {
         claim.take().expect("it is given")
     }
 
-    /// A socket may take a batch up to the very end of a chunk. Then nothing is left that
-    /// waits for room, and nobody but the shard lets the stream go on.
-    #[test]
-    fn who_leaves_a_feed_at_the_end_of_a_chunk_goes_on() {
-        let events = EventSource::new(QueueStore::new()).without_keep_alive();
+    /// A shard with one stream that has been driven once, and its client.
+    fn shard_of_one(events: &EventSource) -> (Shard, u32, net::TcpStream) {
         let poll = Poll::new().expect("a poll");
         let waker = mio::Waker::new(poll.registry(), INBOX).expect("a waker");
         let terms = Terms {
             send_buffer: None,
             stall: Duration::from_secs(60),
+            drain: 1,
         };
         let mut shard = Shard::new(poll, Arc::new(Inbox::new(waker)), terms);
         let listener = net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let _client = net::TcpStream::connect(address).expect("a listener");
+        let client = net::TcpStream::connect(address).expect("a listener");
         let (socket, _) = listener.accept().expect("a client");
         socket.set_nonblocking(true).expect("a socket");
-        let open = detached(&events);
-
+        let open = detached(events);
         shard.adopt(Adopted { socket, open });
         let number = shard.ready.pop_front().expect("it goes on");
         shard.drive(number);
-        let role = &shard.streams.get(number).expect("it is there").role;
-        assert!(matches!(role, Role::Fed(..)));
+        (shard, number, client)
+    }
+
+    fn role(shard: &Shard, number: u32) -> &Role {
+        &shard.streams.get(number).expect("it is there").role
+    }
+
+    /// A socket may take a batch up to the very end of a chunk. Then nothing is left that
+    /// waits for room, and nobody but the shard lets the stream go on.
+    #[test]
+    fn who_leaves_a_feed_at_the_end_of_a_chunk_goes_on() {
+        let events = EventSource::new(QueueStore::new()).without_keep_alive();
+        let (mut shard, number, _client) = shard_of_one(&events);
+        assert!(matches!(role(&shard, number), Role::Fed(..)));
         assert!(shard.ready.is_empty());
         shard.unfeed_behind(number, Taken::Part(0));
         assert_eq!(shard.ready, [number]);
+    }
+
+    /// What a feed has skipped for one who then reads by itself is skipped once.
+    #[test]
+    fn what_is_taken_back_is_counted_once() {
+        let store = DataStore::with_initial("0").expect("small");
+        let events = EventSource::new(store.clone()).without_keep_alive();
+        let (mut shard, number, _client) = shard_of_one(&events);
+        let Role::Fed(at, ..) = role(&shard, number) else {
+            panic!("it has read everything");
+        };
+        let at = *at;
+        for value in ["1", "2", "3"] {
+            drop(store.submit(value).expect("small"));
+        }
+        let feed = shard.feeds.get_mut(at).expect("its feed");
+        assert!(matches!(feed.collect(&mut Vec::new()), Collected::Batch));
+        let figures = || {
+            let stats = store.stats();
+            (stats.delivered, stats.skipped, stats.subscribers)
+        };
+        assert_eq!(figures(), (2, Some(2), 1));
+        shard.unfeed_behind(number, Taken::Nothing);
+        assert_eq!(figures(), (1, Some(0), 1));
+        shard.drive(number);
+        assert_eq!(figures(), (2, Some(2), 1));
+        shard.remove(number);
+        assert_eq!(figures(), (2, Some(2), 0));
+    }
+
+    /// A feed that is busy has one turn in a round, however often it has been woken.
+    #[test]
+    fn a_feed_is_queued_once() {
+        let events = EventSource::new(QueueStore::new()).without_keep_alive();
+        let (mut shard, number, _client) = shard_of_one(&events);
+        let Role::Fed(at, ..) = role(&shard, number) else {
+            panic!("it has read everything");
+        };
+        let at = *at;
+        for _ in 0..3 {
+            shard.wake(Who::Feed(at));
+        }
+        assert_eq!(shard.busy, [at]);
     }
 }

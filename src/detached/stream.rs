@@ -13,6 +13,7 @@ use bytes::Bytes;
 use mio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::engine::Terms;
 use super::inbox::Bell;
 use super::rest::{Rest, Sent, send};
 use crate::log::{Cursor, Log};
@@ -41,9 +42,10 @@ pub(super) struct Own {
     stalled: Option<Stalled>,
 }
 
-/// Of a socket that is full: since when it has taken nothing.
+/// Of a socket that is full: what it has taken since it was looked at last.
 struct Stalled {
     since: Instant,
+    taken: usize,
 }
 
 /// How far one got.
@@ -170,26 +172,40 @@ impl Own {
             }
             Sent::Gone => Some(Driven::Gone),
             Sent::Full(taken) => {
-                self.stall(*taken > 0);
+                self.stall(*taken);
                 Some(Driven::Waits)
             }
         }
     }
 
-    /// `moved`: the socket has taken something.
-    fn stall(&mut self, moved: bool) {
-        if moved || self.stalled.is_none() {
-            self.stalled = Some(Stalled {
-                since: Instant::now(),
-            });
+    /// The socket is full, and has taken so many bytes.
+    fn stall(&mut self, taken: usize) {
+        match &mut self.stalled {
+            Some(stalled) => stalled.taken = stalled.taken.saturating_add(taken),
+            none => {
+                *none = Some(Stalled {
+                    since: Instant::now(),
+                    taken: 0,
+                });
+            }
         }
     }
 
-    /// Whether its client has taken nothing for so long.
-    pub(super) fn has_stalled(&self, stall: Duration) -> bool {
-        self.stalled
-            .as_ref()
-            .is_some_and(|stalled| stalled.since.elapsed() >= stall)
+    /// Whether its client has taken less than it has to, in the time that it has for that.
+    /// If it has not, it has as much time again.
+    pub(super) fn has_stalled(&mut self, terms: Terms) -> bool {
+        let Some(stalled) = &mut self.stalled else {
+            return false;
+        };
+        if stalled.since.elapsed() < terms.stall {
+            return false;
+        }
+        let has_stalled = stalled.taken < terms.drain;
+        *stalled = Stalled {
+            since: Instant::now(),
+            taken: 0,
+        };
+        has_stalled
     }
 
     /// Whether it waits for its socket.
@@ -291,7 +307,7 @@ impl Lean {
         let mut own = Own::new(open, bell);
         if !rest.is_empty() {
             own.rest = rest;
-            own.stall(true);
+            own.stall(0);
         }
         own
     }

@@ -7,7 +7,9 @@ use tornadose::{EventSource, QueueStore, Retention};
 
 use crate::servers::{events_by_axum, listener, tight};
 use crate::transcript::Listening;
-use crate::vocabulary::{SECOND, alone, eventually, most_resident, resident, submit};
+use crate::vocabulary::{
+    SECOND, alone, eventually, most_resident, resident, submit, until_subscribers,
+};
 
 #[tokio::test]
 async fn who_stops_reading_is_told_its_gap_and_disturbs_nobody() {
@@ -124,6 +126,32 @@ async fn who_takes_nothing_for_too_long_is_reset_and_who_trickles_is_kept() {
         let judged = told.without_farewell().judge();
         assert_eq!((judged.received, judged.missed), (2001, 0));
     }
+}
+
+#[tokio::test]
+async fn who_takes_less_than_it_has_to_is_reset() {
+    let stall = Duration::from_millis(300);
+    let store = QueueStore::builder()
+        .retention(Retention::new().events(20_000).bytes(1 << 30))
+        .build();
+    let events = EventSource::new(store.clone()).without_keep_alive();
+    let least = (100 << 20).try_into().expect("not 0");
+    let listener = tight().stall_timeout(stall).least_drain(least);
+    let server = events_by_axum(listener, &events);
+    let mut trickling = Listening::open_tight(&server).await;
+    eventually(SECOND, "it leaves", || events.detached_streams() == 1).await;
+    for n in 0..4000 {
+        submit(&store, format!("{n} {}.", "x".repeat(1000)));
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < 10 * stall && events.detached_streams() == 1 {
+        if trickling.read(16 << 10).await.is_err() {
+            break;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(begun.elapsed() >= stall);
+    until_subscribers(SECOND, || store.subscribers(), 0).await;
 }
 
 /// A slow but steady reader with the large buffers that a system gives by itself: its
