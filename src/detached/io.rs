@@ -114,7 +114,7 @@ impl Io {
 
     /// So many bytes are about to be written. If they are others than those that were
     /// claimed, something writes behind the first frame: then the stream stays.
-    fn expect(&mut self, bytes: usize) {
+    fn check(&mut self, bytes: usize) {
         if let Phase::Claimed(_, left) = self.phase
             && left != bytes
         {
@@ -167,7 +167,7 @@ impl AsyncWrite for Io {
         if this.is_detached() {
             return Poll::Ready(this.ignore(buf.len()));
         }
-        this.expect(buf.len());
+        this.check(buf.len());
         let written = ready!(this.stream()?.poll_write(cx, buf))?;
         this.wrote(written);
         Poll::Ready(Ok(written))
@@ -187,7 +187,7 @@ impl AsyncWrite for Io {
                     this.phase = Phase::Claimed(claim, all());
                 }
             }
-            Phase::Claimed(..) => this.expect(all()),
+            Phase::Claimed(..) => this.check(all()),
         }
         let written = ready!(this.stream()?.poll_write_vectored(cx, bufs))?;
         this.wrote(written);

@@ -26,6 +26,7 @@
 //!
 //! A publisher wakes a feed, not its streams, and never writes to a socket.
 
+mod client;
 mod engine;
 mod feed;
 mod inbox;

@@ -10,7 +10,7 @@
 
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::{BTreeSet, VecDeque};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::mem;
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use tokio::time::Instant;
 
+use super::client::{Role, Stream};
 use super::engine::Terms;
 use super::feed::{Collected, Feed, Key, Taken};
 use super::inbox::{Adopted, Bell, Inbox, Lists, Who};
@@ -34,10 +34,6 @@ pub(super) const INBOX: Token = Token(usize::MAX);
 
 /// So many sockets, then it is another's turn.
 const TURN: usize = 512;
-
-/// A client has nothing to say once it has asked; who says more than this, however slowly,
-/// is sent away.
-const CHATTER: u32 = 64 << 10;
 
 /// How long a client may take to hang up behind the end.
 const LINGER: Duration = Duration::from_secs(2);
@@ -64,25 +60,6 @@ pub(super) struct Shard {
     scratch: Scratch,
     /// For the next batch of any feed.
     room: Vec<u8>,
-}
-
-struct Stream {
-    socket: TcpStream,
-    role: Role,
-    /// When the shard looks at it in any case.
-    timer: Option<Instant>,
-    /// How many bytes its client has said.
-    heard: u32,
-}
-
-enum Role {
-    Own(Box<Own>),
-    /// By the feed, at this place.
-    Fed(u32, u32, Box<Lean>),
-    /// It is over, and its client has yet to hang up.
-    Closing,
-    /// Between two others.
-    None,
 }
 
 impl Shard {
@@ -270,12 +247,7 @@ impl Shard {
             let _ = tuned.set_send_buffer_size(bytes);
         }
         open.grant.admitted.detach();
-        let number = self.streams.insert(Stream {
-            socket: TcpStream::from_std(socket),
-            role: Role::None,
-            timer: None,
-            heard: 0,
-        });
+        let number = self.streams.insert(Stream::new(socket));
         self.count += 1;
         let Some(stream) = self.streams.get_mut(number) else {
             return;
@@ -550,30 +522,6 @@ impl Shard {
                 feed.take_back(Taken::Nothing);
             }
             self.leave(*at, *place);
-        }
-    }
-}
-
-impl Stream {
-    /// Whether it is fed and has to look after itself again.
-    fn has_to_leave(&self) -> bool {
-        matches!(&self.role, Role::Fed(_, _, lean) if lean.has_to_leave())
-    }
-
-    /// Whether its client is gone, or has said more than anybody has to say.
-    fn hangs_up(&mut self, scratch: &mut Vec<u8>) -> bool {
-        scratch.resize(scratch.len().max(4096), 0);
-        loop {
-            match self.socket.read(scratch) {
-                Ok(0) => return true,
-                Ok(bytes) => self.heard = self.heard.saturating_add(bytes as u32),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return true,
-            }
-            if self.heard > CHATTER {
-                return true;
-            }
         }
     }
 }
