@@ -140,10 +140,10 @@ async fn who_takes_less_than_it_has_to_is_reset() {
     let server = events_by_axum(listener, &events);
     let mut trickling = Listening::open_tight(&server).await;
     eventually(SECOND, "it leaves", || events.detached_streams() == 1).await;
+    let begun = Instant::now();
     for n in 0..4000 {
         submit(&store, format!("{n} {}.", "x".repeat(1000)));
     }
-    let begun = Instant::now();
     while begun.elapsed() < 10 * stall && events.detached_streams() == 1 {
         if trickling.read(16 << 10).await.is_err() {
             break;
