@@ -56,7 +56,7 @@ use crate::topic::{Pattern, Topic};
 /// Memory: what the policies retain of each topic, at most twice that of one that waits, and
 /// about 250 bytes for each; of a topic that was forgotten, its name, up to 65,536 of them;
 /// of each pattern that somebody reads by, up to 160 KiB; of a reader by a pattern that is
-/// far behind, up to 24 KiB, and 16 bytes for each topic in which it began with older events.
+/// far behind, up to 96 KiB, and 16 bytes for each topic in which it began with older events.
 ///
 /// A cheap handle: clones share one hub. With the last handle it is closed.
 #[derive(Clone)]

@@ -22,7 +22,7 @@ pub(in crate::log::topics) struct Ahead {
 
 /// The most that is kept ahead, 24 bytes for each: of more topics all are looked at once
 /// more when so many events have been read.
-const KEPT: usize = 1024;
+const KEPT: usize = 4096;
 
 impl Index {
     /// What comes next in any of these topics, each wanted from an offset on. Looks at all
