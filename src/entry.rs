@@ -34,7 +34,11 @@ impl Entry {
     /// themselves.
     #[must_use]
     pub fn new(position: Position, event: &Event) -> Self {
-        let entry = Self::stamped(position, sse::encode(event));
+        let encoded = match position.tag() {
+            None => sse::encode(event),
+            Some(_) => sse::encode_tagged(event),
+        };
+        let entry = Self::stamped(position, encoded);
         match event.topic_name() {
             Some(topic) => entry.about(topic.clone()),
             None => entry,

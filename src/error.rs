@@ -25,6 +25,28 @@ pub enum SubmitError {
     #[error("the store or topic waits for its slowest subscriber and is full")]
     Full(Event),
 
+    /// The hub is kept [elsewhere](crate::backplane), and what keeps it cannot be reached.
+    /// The event has not been stored.
+    #[error("what keeps the log cannot be reached")]
+    Unavailable(Event),
+
+    /// The hub is kept [elsewhere](crate::backplane), and what keeps it has not answered.
+    /// Whether the event has been stored is not known: who submits it again may store it
+    /// twice, unless it has a [key](Event::once).
+    #[error("what keeps the log has not answered")]
+    Unknown(Event),
+
+    /// The hub is kept [elsewhere](crate::backplane), and what keeps it has refused the
+    /// event: its disk or its memory is full, or what it keeps is not a log of ours. The
+    /// event has not been stored.
+    #[error("what keeps the log refused the event: {reason}")]
+    Refused {
+        /// What was submitted.
+        event: Event,
+        /// What the engine said, without any secret.
+        reason: std::sync::Arc<str>,
+    },
+
     /// The event has no topic, and the store is a [`Hub`](crate::Hub).
     #[error("the event has no topic")]
     NoTopic(Event),
@@ -49,6 +71,7 @@ impl SubmitError {
             | Self::Full(event)
             | Self::NoTopic(event)
             | Self::TooLarge { event, .. } => event,
+            Self::Unavailable(event) | Self::Unknown(event) | Self::Refused { event, .. } => event,
         }
     }
 }
@@ -150,7 +173,7 @@ pub enum InvalidTopic {
     Wildcard,
 }
 
-/// A text is not the id of any event: it is not `<epoch>-<offset>`.
+/// A text is not the id of any event: it is not `<epoch>-<offset>`, with or without a tag.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("not an event id")]
 pub struct InvalidPosition;

@@ -43,6 +43,7 @@ pub struct Event {
     data: String,
     is_json: bool,
     topic: Option<Topic>,
+    once: Option<Arc<str>>,
 }
 
 impl Event {
@@ -123,6 +124,16 @@ impl Event {
         self
     }
 
+    /// Lets the event be submitted again where it is not known whether it was stored: of
+    /// events with the same key, which is a text of yours that no other event has, such as
+    /// a UUID, a hub that is kept [elsewhere](crate::backplane) stores the first one alone.
+    /// For how long it remembers a key its engine says. Default: none. Every other store
+    /// takes no notice.
+    pub fn once(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.once = Some(key.into());
+        self
+    }
+
     /// Tells clients how long to wait before they reconnect from now on
     /// (`retry:`, sent in whole milliseconds).
     ///
@@ -150,6 +161,12 @@ impl Event {
     #[must_use]
     pub fn topic_name(&self) -> Option<&Topic> {
         self.topic.as_ref()
+    }
+
+    /// Its [key](Self::once), if it was given one.
+    #[must_use]
+    pub fn once_key(&self) -> Option<&str> {
+        self.once.as_deref()
     }
 
     /// The reconnection time that is told with this event, if any.

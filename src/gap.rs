@@ -56,6 +56,12 @@ impl Gap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GapReason {
+    /// What was written in the log in place of an event cannot be read as one.
+    Corrupt,
+    /// The engine that keeps the log has lost its end, which the client had seen, and went
+    /// on without it. What stands there now follows, as far as it is known from where on;
+    /// otherwise everything that is retained.
+    Diverged,
     /// The id that the client brought is ahead of the log: not an id that this
     /// log has given. Everything that is retained follows.
     Ahead,
@@ -78,6 +84,8 @@ impl GapReason {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Corrupt => "corrupt",
+            Self::Diverged => "diverged",
             Self::Ahead => "ahead",
             Self::Epoch => "epoch",
             Self::Evicted => "evicted",

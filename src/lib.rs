@@ -213,6 +213,8 @@
     feature = "warp"
 ))]
 mod adapter;
+#[cfg(feature = "backplane")]
+pub mod backplane;
 #[cfg(feature = "detached")]
 mod detached;
 #[cfg(not(feature = "detached"))]

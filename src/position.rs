@@ -15,16 +15,46 @@ use crate::error::InvalidPosition;
 /// Offsets count from 1 without a hole; offset 0 is the place before the first
 /// event. There is no clock in an id.
 ///
-/// Positions of one log are ordered; positions of two logs compare as `None`.
+/// Where the log is kept by something that may lose its end and go on without it, two
+/// events may have had the same offset. So an event of such a log also has a tag, which
+/// tells them apart: `<epoch>-<offset>-<tag>`, at most 39 bytes.
+///
+/// Positions of one log are ordered; positions of two logs compare as `None`, and so do
+/// those of two events that had the same offset.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
     epoch: Epoch,
     offset: u64,
+    tag: Option<Tag>,
 }
 
 impl Position {
     pub(crate) fn new(epoch: Epoch, offset: u64) -> Self {
-        Self { epoch, offset }
+        Self {
+            epoch,
+            offset,
+            tag: None,
+        }
+    }
+
+    /// A position in a log that is kept [elsewhere](crate::backplane): the identity of the
+    /// log, the number of the event, and what tells it from another event that had the
+    /// same number.
+    #[must_use]
+    pub fn tagged(epoch: u64, offset: u64, tag: u32) -> Self {
+        Self {
+            epoch: Epoch(epoch),
+            offset,
+            tag: Some(Tag(tag)),
+        }
+    }
+
+    pub(crate) fn with_tag(self, tag: Option<Tag>) -> Self {
+        Self { tag, ..self }
+    }
+
+    pub(crate) fn tag(self) -> Option<Tag> {
+        self.tag
     }
 
     /// The number of the event in its log, counted from 1; 0 stands before them all.
@@ -36,10 +66,7 @@ impl Position {
     /// The place just before this event.
     #[cfg(feature = "websocket")]
     pub(crate) fn before(self) -> Self {
-        Self {
-            offset: self.offset.saturating_sub(1),
-            ..self
-        }
+        Self::new(self.epoch, self.offset.saturating_sub(1))
     }
 
     pub(crate) fn epoch(self) -> Epoch {
@@ -49,7 +76,11 @@ impl Position {
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.epoch, self.offset)
+        write!(f, "{}-{}", self.epoch, self.offset)?;
+        match self.tag {
+            Some(tag) => write!(f, "-{tag}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -61,7 +92,9 @@ impl fmt::Debug for Position {
 
 impl PartialOrd for Position {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        (self.epoch == other.epoch).then(|| self.offset.cmp(&other.offset))
+        let ordering = self.offset.cmp(&other.offset);
+        let is_one_log = self.epoch == other.epoch && (ordering.is_ne() || self.tag == other.tag);
+        is_one_log.then_some(ordering)
     }
 }
 
@@ -79,9 +112,19 @@ impl FromStr for Position {
         if *dash != b'-' {
             return Err(InvalidPosition);
         }
+        let mut digits = digits.splitn(2, |byte| *byte == b'-');
+        let offset = digits
+            .next()
+            .and_then(parse_offset)
+            .ok_or(InvalidPosition)?;
+        let tag = match digits.next() {
+            Some(tag) => Some(Tag::parse(tag).ok_or(InvalidPosition)?),
+            None => None,
+        };
         Ok(Self {
             epoch: Epoch::parse(epoch).ok_or(InvalidPosition)?,
-            offset: parse_offset(digits).ok_or(InvalidPosition)?,
+            offset,
+            tag,
         })
     }
 }
@@ -152,6 +195,45 @@ impl fmt::Debug for Epoch {
     }
 }
 
+/// What tells two events apart that had the same offset: 32 bits, 6 characters of
+/// base64url.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Tag(pub(crate) u32);
+
+impl Tag {
+    pub(crate) const LEN: usize = 6;
+
+    pub(crate) fn text(self) -> [u8; Self::LEN] {
+        let bits = u64::from(self.0) << 4;
+        std::array::from_fn(|i| digit(bits >> (30 - 6 * i)))
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        if text.len() != Self::LEN {
+            return None;
+        }
+        let bits = text
+            .iter()
+            .try_fold(0u64, |bits, byte| Some(bits << 6 | value(*byte)?))?;
+        let tag = u32::try_from(bits >> 4).ok()?;
+        (bits & 0b1111 == 0).then_some(Self(tag))
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text()
+            .iter()
+            .try_for_each(|byte| fmt::Write::write_char(f, char::from(*byte)))
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 #[allow(clippy::indexing_slicing, reason = "six bits index 64 characters")]
 fn digit(six: u64) -> u8 {
     BASE64URL[(six & 63) as usize]
@@ -208,6 +290,20 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_is_exact_and_read_back() {
+        let tagged = |tag| at(1, 7).with_tag(Some(Tag(tag)));
+        assert_eq!(tagged(0).to_string(), "AAAAAAAAAAE-7-AAAAAA");
+        assert_eq!(tagged(u32::MAX).to_string(), "AAAAAAAAAAE-7-_____w");
+        assert_eq!(tagged(1).to_string(), "AAAAAAAAAAE-7-AAAAAQ");
+        for tag in [0, 1, 63, 64, 0x0123_4567, 1 << 31, u32::MAX] {
+            assert_eq!(tagged(tag).to_string().parse(), Ok(tagged(tag)));
+        }
+        assert_eq!(tagged(1).partial_cmp(&tagged(2)), None);
+        assert_eq!(tagged(1).partial_cmp(&at(1, 7)), None);
+        assert!(tagged(1) < at(1, 8).with_tag(Some(Tag(0))));
+    }
+
+    #[test]
     fn nothing_else_is_read() {
         let malformed = [
             "",
@@ -231,6 +327,13 @@ mod tests {
             "AAAAAAAAAAA-1\0",
             "AAAAAAAAAAA-18446744073709551616",
             "AAAAAAAAAAA-1-2",
+            "AAAAAAAAAAA-1-",
+            "AAAAAAAAAAA-1-AAAAA",
+            "AAAAAAAAAAA-1-AAAAAAA",
+            "AAAAAAAAAAA-1-AAAAAB",
+            "AAAAAAAAAAA-1-AAAAA=",
+            "AAAAAAAAAAA-1-AAAAAA-",
+            "AAAAAAAAAAA--AAAAAA",
             "AAAAAAAAAAA_1",
             "AAAAAAAAAA=-1",
             "AAAAAAAAAAB-1",

@@ -568,7 +568,7 @@ impl Source {
                 missed: gap.missed,
             }),
             Found::End(End::Slow) => observe(&Happening::Slow { store }),
-            Found::Events(_) | Found::End(End::Closed) => {}
+            Found::Events(_) | Found::End(End::Closed | End::Unavailable) => {}
         }
     }
 }

@@ -172,6 +172,10 @@ pub enum End {
     /// The subscriber was overtaken by the retention and the store disconnects
     /// such subscribers ([`Overflow::Disconnect`]).
     Slow,
+    /// What keeps the log has been away for too long
+    /// ([`HubBuilder::patience`](crate::HubBuilder::patience)). Who comes back gets what it
+    /// has not had.
+    Unavailable,
 }
 
 /// Joined blocks of the events `from..to`.

@@ -38,7 +38,7 @@ pub enum LastEventId {
 }
 
 impl LastEventId {
-    /// The longest id that is looked at, in bytes; ours have at most 32.
+    /// The longest id that is looked at, in bytes; ours have at most 39.
     pub const MAX_LEN: usize = 128;
 
     /// Reads the value of a `Last-Event-ID` header or of a query parameter.

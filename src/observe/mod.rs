@@ -80,6 +80,8 @@ pub(crate) enum Ended {
     Left,
     Closed,
     Slow,
+    /// What keeps the log has been away for too long.
+    Unavailable,
     Revoked,
     /// It was permitted for no longer, or has grown too old.
     Expired,

@@ -43,6 +43,7 @@ impl Ended {
             Self::Left => "left",
             Self::Closed => "closed",
             Self::Slow => "slow",
+            Self::Unavailable => "unavailable",
             Self::Revoked => "revoked",
             Self::Expired => "expired",
             Self::Shutdown => "shutdown",

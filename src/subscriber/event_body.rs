@@ -288,6 +288,7 @@ impl Open {
                 }
                 Poll::Ready(None) => match (self.subscription.end(), &self.state) {
                     (Some(End::Slow), _) => self.close(Ended::Slow),
+                    (Some(End::Unavailable), _) => self.close(Ended::Unavailable),
                     (_, State::Draining) => self.close(Ended::Shutdown),
                     _ => self.close(Ended::Closed),
                 },

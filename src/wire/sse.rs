@@ -29,7 +29,7 @@ use memchr::memchr2;
 
 use crate::event::Event;
 use crate::gap::Gap;
-use crate::position::{Epoch, Position};
+use crate::position::{Epoch, Position, Tag};
 use crate::wire::json;
 
 /// The comment that opens a stream and keeps it alive.
@@ -39,13 +39,18 @@ pub(crate) const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 const ID_LINE: usize = "id: ".len() + Epoch::LEN + "-".len() + MAX_DIGITS + "\n".len();
 const MAX_DIGITS: usize = 20;
 
+/// Room for the tag of a log that has them.
+const TAG: usize = "-".len() + Tag::LEN;
+
 /// An event written out but for its id, which it gets from the log.
 ///
-/// The block stands behind [`ID_LINE`] free bytes, so that the id can be written
+/// The block stands behind [`ID_LINE`] free bytes, or with a [`TAG`], so that the id can be written
 /// in front of it, under the log's lock, without moving or allocating anything.
 #[derive(Debug)]
 pub(crate) struct Encoded {
     block: Vec<u8>,
+    /// The free bytes.
+    room: usize,
     name: Span,
     data: Span,
     /// Data of several lines, which does not stand in the block in one piece.
@@ -74,12 +79,21 @@ impl Span {
 }
 
 pub(crate) fn encode(event: &Event) -> Encoded {
-    let mut block = Vec::with_capacity(ID_LINE + block_len(event));
-    block.resize(ID_LINE, 0);
+    encode_behind(event, ID_LINE)
+}
+
+/// For a position that has a tag.
+pub(crate) fn encode_tagged(event: &Event) -> Encoded {
+    encode_behind(event, ID_LINE + TAG)
+}
+
+fn encode_behind(event: &Event, room: usize) -> Encoded {
+    let mut block = Vec::with_capacity(room + block_len(event));
+    block.resize(room, 0);
 
     let mut name = Span::default();
     if !event.event_name().is_message() {
-        name = field(&mut block, "event", event.event_name().as_str());
+        name = field(&mut block, room, "event", event.event_name().as_str());
     }
     if let Some(retry) = event.retry_after() {
         retry_line(&mut block, retry);
@@ -87,13 +101,14 @@ pub(crate) fn encode(event: &Event) -> Encoded {
     let mut data = Span::default();
     let mut count = 0;
     for line in lines(event.data()) {
-        data = field(&mut block, "data", line);
+        data = field(&mut block, room, "data", line);
         count += 1;
     }
     block.push(b'\n');
 
     Encoded {
         block,
+        room,
         name,
         data,
         lines: (count > 1).then(|| event.data().into()),
@@ -119,14 +134,18 @@ impl Encoded {
     /// Writes the id in front. Returns the whole block, the length of its id line,
     /// behind which the spans count, and the data of several lines.
     pub(crate) fn stamp(mut self, position: Position) -> (Bytes, usize, Option<Arc<str>>) {
-        let mut start = ID_LINE;
+        let mut start = self.room;
         let mut prepend = |part: &[u8]| {
-            start -= part.len();
+            start = start.saturating_sub(part.len());
             if let Some(gap) = self.block.get_mut(start..start + part.len()) {
                 gap.copy_from_slice(part);
             }
         };
         prepend(b"\n");
+        if let Some(tag) = position.tag() {
+            prepend(&tag.text());
+            prepend(b"-");
+        }
         let mut offset = position.offset();
         loop {
             prepend(&[b'0' + (offset % 10) as u8]);
@@ -139,7 +158,7 @@ impl Encoded {
         prepend(&position.epoch().text());
         prepend(b"id: ");
         let block = Bytes::from(self.block).slice(start..);
-        (block, ID_LINE - start, self.lines)
+        (block, self.room - start, self.lines)
     }
 }
 
@@ -154,7 +173,7 @@ pub(crate) fn preamble(retry: Option<Duration>, bookmark: Option<Position>) -> B
     }
     let mut block = COMMENT.to_vec();
     if let Some(position) = bookmark {
-        field(&mut block, "id", &position.to_string());
+        field(&mut block, 0, "id", &position.to_string());
     }
     if let Some(retry) = retry {
         retry_line(&mut block, retry);
@@ -180,17 +199,18 @@ pub(crate) fn farewell(retry: Duration) -> Bytes {
 pub(crate) fn gap(gap: &Gap) -> Bytes {
     let json = json::gap(gap);
     let mut block = Vec::with_capacity(json.len() + 64);
-    field(&mut block, "event", "gap");
-    field(&mut block, "id", &gap.resume.to_string());
-    field(&mut block, "data", &json);
+    field(&mut block, 0, "event", "gap");
+    field(&mut block, 0, "id", &gap.resume.to_string());
+    field(&mut block, 0, "data", &json);
     block.push(b'\n');
     block.into()
 }
 
-fn field(block: &mut Vec<u8>, name: &str, value: &str) -> Span {
+/// Where the value stands behind so many free bytes.
+fn field(block: &mut Vec<u8>, room: usize, name: &str, value: &str) -> Span {
     block.extend_from_slice(name.as_bytes());
     block.extend_from_slice(b": ");
-    let start = block.len().saturating_sub(ID_LINE);
+    let start = block.len().saturating_sub(room);
     block.extend_from_slice(value.as_bytes());
     block.push(b'\n');
     Span {
@@ -200,7 +220,7 @@ fn field(block: &mut Vec<u8>, name: &str, value: &str) -> Span {
 }
 
 fn retry_line(block: &mut Vec<u8>, retry: Duration) {
-    field(block, "retry", &retry.as_millis().to_string());
+    field(block, 0, "retry", &retry.as_millis().to_string());
 }
 
 fn block_len(event: &Event) -> usize {
@@ -292,6 +312,20 @@ mod tests {
             format!("id: {last}\ndata: x\n\n").as_bytes()
         );
         assert_eq!((entry.data(), entry.name()), ("x", "message"));
+    }
+
+    #[test]
+    fn a_tag_stands_in_the_id() {
+        let last = Position::new(Epoch::zero(), u64::MAX).with_tag(Some(Tag(u32::MAX)));
+        let event = Event::new("x").name(EventName::from_static("n"));
+        let entry = Entry::new(last, &event);
+        let expected = "id: AAAAAAAAAAA-18446744073709551615-_____w\nevent: n\ndata: x\n\n";
+        assert_eq!(&entry.sse()[..], expected.as_bytes());
+        assert_eq!((entry.data(), entry.name()), ("x", "n"));
+        assert_eq!(
+            encode_tagged(&event).block.len(),
+            encode_tagged(&event).block.capacity()
+        );
     }
 
     #[test]

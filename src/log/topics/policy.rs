@@ -113,6 +113,12 @@ impl Policies {
         rule.map_or(self.default, |(_, policy)| *policy)
     }
 
+    /// Whether of this topic one event is kept.
+    #[cfg(feature = "backplane")]
+    pub(crate) fn conflates(&self, topic: &Topic) -> bool {
+        self.of(topic).conflates
+    }
+
     /// The topic in which it is told who reads this one, if it is.
     pub(super) fn presence_of(&self, topic: &Topic) -> Option<Topic> {
         let mut presence = self.presence.iter();

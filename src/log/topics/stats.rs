@@ -346,7 +346,7 @@ impl TopicLog {
             }
             Poll::Ready(Found::Gap(gap)) => self.register.tell(&reader.seated, gap),
             Poll::Ready(Found::End(End::Slow)) => self.register.disconnect(&reader.seated),
-            Poll::Ready(Found::End(End::Closed)) | Poll::Pending => {}
+            Poll::Ready(Found::End(End::Closed | End::Unavailable)) | Poll::Pending => {}
         }
     }
 

@@ -354,6 +354,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
                 return Poll::Ready(());
             }
             (None, Some(End::Slow)) => (code::TOO_SLOW, Ended::Slow),
+            (None, Some(End::Unavailable)) => (code::TRY_AGAIN_LATER, Ended::Unavailable),
             (None, _) if open.stage == Stage::Draining => (code::RESTART, Ended::Shutdown),
             (None, _) => (code::GOING_AWAY, Ended::Closed),
         };
