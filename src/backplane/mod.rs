@@ -33,12 +33,19 @@
 //! A [`Backplane`] stores, and opens [`Reading`]s. It decides nothing: all of what is said
 //! above is done by the hub.
 
+mod follow;
+mod link;
+mod outbox;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use thiserror::Error;
+
+pub(crate) use self::link::{Link, Settings};
+pub(crate) use self::outbox::Answer;
 
 use crate::event::Event;
 use crate::log::topics::Policies;
