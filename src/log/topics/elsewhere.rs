@@ -129,16 +129,18 @@ impl TopicLog {
     ) -> (Reader, Option<Gap>) {
         let old = log.index.read();
         let mut told = old.position(reader.told);
-        let is_same = old.epoch() == self.index.read().epoch();
-        if is_same
-            && let Judged::Forked(fork) = self.index.read().judge(told)
+        let index = self.index.read();
+        let judged = (index.epoch() == old.epoch()).then(|| index.judge(told));
+        drop(index);
+        if let Some(Judged::Forked(fork)) = judged
             && reader.known <= fork
         {
             // Of what is lost it has been told nothing.
             told = old.position(fork);
         }
         let subscribe = Subscribe {
-            start: Start::Live,
+            // Of another log it has had nothing.
+            start: Start::Oldest,
             last_event_id: Some(LastEventId::At(told)),
             topics: old.topics_wanted(&reader.wants),
             conflate: reader.conflates,
@@ -148,12 +150,10 @@ impl TopicLog {
         let begins = old.begins(&reader.wants);
         drop(old);
         let (mut moved, gap) = self.subscribe(&subscribe);
-        if is_same {
+        if let Some(Judged::Same | Judged::TooOld | Judged::Forked(_)) = judged {
             // It is not to have what came before it.
-            let index = self.index.read();
-            index.begin_at(&mut moved.wants, &begins);
+            self.index.read().begin_at(&mut moved.wants, &begins);
             moved.known = reader.known.min(moved.told);
-            moved.scarred = reader.scarred.max(moved.scarred.min(reader.told));
         }
         moved.added = std::mem::take(&mut reader.added);
         let gap = match (untold, gap) {

@@ -115,25 +115,15 @@ impl Lineage {
     }
 
     /// Learns from the log before this one, of the same epoch: what is the same in both is
-    /// known here, too, and what is not is what was lost. Its events behind `shared`
-    /// differ; `None` if that is to be found out.
+    /// known here, too, and what is not is what was lost.
     pub(crate) fn learn(&mut self, from: &Self) {
         let both = from.next().min(self.next());
-        let known = (self.first.max(from.first)..both).rev();
-        let mut compared = false;
-        let same = known.into_iter().find(|offset| {
-            compared = true;
-            self.tag(*offset).is_some() && self.tag(*offset) == from.tag(*offset)
-        });
-        let fork = match same {
-            Some(same) => same,
-            // Nothing that both know is the same: it may have parted anywhere before.
-            None if compared => return,
-            // They do not overlap: nothing tells that it parted.
-            None => from
-                .next()
-                .saturating_sub(1)
-                .min(self.first.saturating_sub(1)),
+        let mut known = (self.first.max(from.first)..both).rev();
+        let same = known
+            .find(|offset| self.tag(*offset).is_some() && self.tag(*offset) == from.tag(*offset));
+        // Otherwise it may have parted anywhere before.
+        let Some(fork) = same else {
+            return;
         };
         let lost: Vec<_> = (fork + 1..from.next())
             .map_while(|offset| from.tag(offset))
@@ -229,7 +219,7 @@ mod tests {
         assert_eq!(apart.judge(id(3, 3)), Judged::TooOld);
         let mut next = of(5, &[]);
         next.learn(&of(2, &[2, 3, 4]));
-        assert_eq!(next.judge(id(4, 4)), Judged::Same);
+        assert_eq!(next.judge(id(4, 4)), Judged::TooOld);
     }
 
     #[test]

@@ -361,10 +361,7 @@ impl TopicLog {
             joined: newest,
             // Who brings no id is told where it begins.
             known: told,
-            scarred: match begin {
-                Begin::After(told) => told,
-                Begin::By(_) => newest,
-            },
+            scarred: told,
             is_replaying: false,
             conflates: subscribe.conflate,
             is_counted,

@@ -26,7 +26,7 @@ pub(crate) struct Reader {
     pub(super) joined: u64,
     /// The offset that the client knows, by an event, a gap or a bookmark.
     pub(super) known: u64,
-    /// The offset up to which it was told of [scars](super::index::Scar), or is not to be.
+    /// The offset up to which it was told of what is missing of any topic.
     pub(super) scarred: u64,
     /// It has not yet come to the end of what there was when it came.
     pub(super) is_replaying: bool,
