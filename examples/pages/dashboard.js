@@ -89,8 +89,8 @@ function showFigures(now) {
   set("subscribers", format(now.subscribers));
   set("behind", format(now.behind));
   set("gaps", format(now.gaps));
-  const unknown = now.uncounted > 0 ? ", and some" : "";
-  set("missed", `for ${format(now.missed)}${unknown}`);
+  // Of some gaps it is not known how many events they stand for.
+  set("missed", `${format(now.missed)}${now.uncounted > 0 ? "+" : ""} missed`);
   set("retained", format(now.retained));
   set("bytes", `${format(Math.ceil(now.retained_bytes / 1024))} KiB`);
   set("memory", now.memory === null ? "?" : (now.memory / 2 ** 20).toFixed(1));

@@ -39,7 +39,7 @@ async fn a_client_that_stops_reading_is_told_its_gap() {
         .await;
     page.until("text(client(1, '.state')) === 'reading' && text(client(1, '.toggle')) === 'Stall'")
         .await;
-    page.until("text('#gaps') === '1' && text('#missed') === `for ${/[0-9,]+[0-9]/.exec(text(client(1, '.gap')))[0]}`")
+    page.until("text('#gaps') === '1' && text('#missed') === `${/[0-9,]+[0-9]/.exec(text(client(1, '.gap')))[0]} missed`")
         .await;
     // It does not fall behind this page again, and what it has had adds up.
     page.until("!text(client(1, '.figure')).includes('add up')")
