@@ -48,11 +48,12 @@ use tornadose::{
 
 use clients::Clients;
 
-/// How many events are kept: few, so that who does not read is soon overtaken.
-const KEPT: usize = 500;
+/// How many events are kept: few, so that who does not read is soon overtaken; and at the
+/// highest rate enough for a page that is busy for a moment.
+const KEPT: usize = 1000;
 
 /// How many events per second there are at first, and at most.
-const RATE: u32 = 50;
+const RATE: u32 = 100;
 const MAX_RATE: u32 = 5000;
 
 /// How many streams there may be.

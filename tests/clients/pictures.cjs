@@ -91,19 +91,20 @@ async function fallBehind(page) {
   const wait = (seconds) => page.waitForTimeout(seconds * 1000);
   await page.click("#add");
   await wait(4);
-  await set("100");
+  await set("200");
   await wait(5);
   await page.click("#add");
-  await set("200");
+  await set("500");
   await wait(4);
-  await set("100");
+  await set("200");
   await page.click("#cut");
-  await wait(6);
+  await wait(7);
   await page.click("#cut");
   await page.click("#clients li:first-child .toggle");
-  await wait(3);
+  await wait(2);
+  await set("100");
   await page.click("#add");
-  await wait(6);
+  await wait(7);
 }
 
 // Starts a demo, and tells where its page is.

@@ -8,7 +8,7 @@ const OK: &str = "HTTP/1.1 200 OK";
 const NO_CONTENT: &str = "HTTP/1.1 204 No Content";
 const BAD_REQUEST: &str = "HTTP/1.1 400 Bad Request";
 const NOT_FOUND: &str = "HTTP/1.1 404 Not Found";
-const KEPT: u64 = 500;
+const KEPT: u64 = 1000;
 
 #[test]
 fn who_stops_reading_falls_behind_and_is_told_its_gap() {
