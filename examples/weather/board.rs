@@ -272,7 +272,8 @@ impl Board {
         let mean = |kind| {
             let numbers: Vec<f64> = of(kind)?.numbers().collect();
             let count = numbers.len().max(1) as f64;
-            Some((numbers.iter().sum::<f64>() / count * 10.0).round() / 10.0)
+            // Finer than one of them, so that the line of many is smooth.
+            Some((numbers.iter().sum::<f64>() / count * 100.0).round() / 100.0)
         };
         Some(json(&Point {
             source,
