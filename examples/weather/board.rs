@@ -185,10 +185,10 @@ impl Board {
                     self.live = Some(Instant::now());
                     if self.state != State::Live {
                         self.fault = None;
+                        self.missing.clear();
                         self.go(State::Live);
                     }
                 }
-                self.missing.retain(|kind| *kind != reading.kind);
                 let told = (reading.kind.name(), json(&reading));
                 self.readings.insert(reading.kind, reading);
                 let places = (PLACES, json(&self.places()));

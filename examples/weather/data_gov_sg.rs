@@ -50,7 +50,8 @@ impl DataGovSg {
     async fn poll(&mut self, found: &mut (dyn FnMut(Reading) + Send)) -> Polled {
         let mut polled = Polled::default();
         let mut kinds = Kind::ALL.to_vec();
-        kinds.rotate_left(self.first);
+        let first = std::mem::take(&mut self.first);
+        kinds.rotate_left(first);
         for (at, kind) in kinds.iter().enumerate() {
             let fault = match self.read(*kind).await {
                 Ok(reading) => {
@@ -70,7 +71,7 @@ impl DataGovSg {
             if is_of_all {
                 polled.missing.extend(kinds.iter().skip(at + 1));
                 // What is behind the one that hangs gets its turn.
-                self.first = (self.first + at + 1) % Kind::ALL.len();
+                self.first = (first + at + 1) % Kind::ALL.len();
                 break;
             }
         }
@@ -107,7 +108,8 @@ impl DataGovSg {
             let why = answer["errorMsg"].as_str().unwrap_or("an error");
             return Err(Fault::Refused(short(why)));
         }
-        Ok(answer["data"].take())
+        // To index what is no object is a panic, where something is to be changed.
+        Ok(answer.get_mut("data").map(Value::take).unwrap_or_default())
     }
 }
 
