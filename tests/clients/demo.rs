@@ -82,7 +82,7 @@ static BUILT: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(|| {
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .arg("--target-dir")
         .arg(target())
-        .args(["random", "fibonacci", "chat"].map(|name| format!("--example={name}")))
+        .args(["random", "fibonacci", "chat", "weather"].map(|name| format!("--example={name}")))
         .args(SOCKETS)
         .stderr(Stdio::inherit())
         .output()
