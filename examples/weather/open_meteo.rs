@@ -134,7 +134,7 @@ impl Source for OpenMeteo {
             source: NAME,
             is_sample: false,
             place: self.place.clone(),
-            notice: "Weather data by Open-Meteo.com, of a model, under CC BY 4.0.",
+            notice: "Weather data by Open-Meteo.com, of a model, under CC BY 4.0. Rain includes snow.",
             links: &[
                 ("Open-Meteo.com", "https://open-meteo.com/"),
                 ("CC BY 4.0", "https://creativecommons.org/licenses/by/4.0/"),

@@ -222,6 +222,10 @@ async fn the_sample_is_played_until_there_is_something_live() {
         assert_eq!(told["source"], "data.gov.sg", "{topic}");
     }
 
+    let places = scene.now("places");
+    let names: Vec<_> = places["places"].as_object().expect("some").keys().collect();
+    assert_eq!(names, ["Bishan", "S109", "S24", "Tuas"]);
+
     // What was live stays for its hour.
     upstream.answer(|_| Reply::Status(500));
     scene.state("stale").await;

@@ -24,6 +24,9 @@ const CALM: Timing = Timing {
     },
 };
 
+/// The clock of tokio is one of milliseconds.
+const MILLISECOND: Duration = Duration::from_millis(1);
+
 /// On a clock that is paused, which costs nothing.
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -104,27 +107,26 @@ async fn a_hundred_clients_do_not_change_the_number_of_polls() {
 async fn the_wait_after_faults_grows_and_is_bounded() {
     let times = Arc::new(Mutex::new(Vec::new()));
     let at = Arc::clone(&times);
-    // Good, and then 12 faults, and good again.
+    // Good, and then 12 faults, and good again, and one fault more.
     let (source, _) = Scripted::new(move |turn| {
         at.lock().expect("no panic").push(Instant::now());
         match turn {
-            1..=12 => Err(Fault::Unreachable),
+            1..=12 | 14 => Err(Fault::Unreachable),
             _ => Ok(f64::from(turn)),
         }
     });
     let mut scene = Scene::start(source, CALM, None);
     scene.patience = DAY;
-    for turn in [0.0, 13.0, 14.0] {
+    for turn in [0.0, 13.0, 15.0] {
         scene.degrees(turn).await;
     }
     let times = times.lock().expect("no panic").clone();
     let waits: Vec<_> = times.windows(2).map(|two| two[1] - two[0]).collect();
-    assert_eq!(waits.len(), 14);
+    assert_eq!(waits.len(), 15);
     assert_eq!(waits[0], CALM.every);
     for (fault, wait) in waits[1..13].iter().enumerate() {
         let full = Duration::from_secs((5 << fault).min(300));
-        // The clock of tokio is one of milliseconds.
-        let more = full + Duration::from_millis(1);
+        let more = full + MILLISECOND;
         assert!(
             (full.mul_f64(0.75)..=more).contains(wait),
             "{fault}: {wait:?}"
@@ -132,7 +134,11 @@ async fn the_wait_after_faults_grows_and_is_bounded() {
     }
     // Until the bound, which is that of the seventh.
     assert!(waits[1..7].is_sorted_by(|a, b| a < b), "{waits:?}");
-    assert_eq!(waits[13], CALM.every, "all is forgotten");
+    assert_eq!(waits[13], CALM.every);
+    assert!(
+        waits[14] <= CALM.backoff.first + MILLISECOND,
+        "all is forgotten"
+    );
 }
 
 #[test]
