@@ -85,6 +85,7 @@ async fn no_fault_ends_the_poller() {
         upstream.answer(singapore(degrees));
         let live = scene.state("live").await;
         assert_eq!(live["fault"], json!(null), "{told:?}");
+        assert_ne!(live["missing"].as_array().map(Vec::len), Some(5));
         scene.degrees(degrees).await;
     }
 }
@@ -209,8 +210,12 @@ async fn the_sample_is_played_until_there_is_something_live() {
         );
     }
 
-    // From the status on which it is live nothing of the sample is told.
-    upstream.answer(singapore(20.0));
+    // From the status on which it is live nothing of the sample is told, nor kept in the
+    // place of what is missing.
+    upstream.answer(|path| match path {
+        "/rainfall" => Reply::Status(500),
+        _ => Reply::Json(set(path, 20.0)),
+    });
     let live = scene.state("live").await;
     assert_eq!(live["is_sample"], false);
     let begun = scene.told.len();
@@ -220,6 +225,7 @@ async fn the_sample_is_played_until_there_is_something_live() {
     scene.degrees(21.0).await;
     for (topic, told) in &scene.told[begun..] {
         assert_eq!(told["source"], "data.gov.sg", "{topic}");
+        assert_eq!(told.get("rain"), (topic == "point").then_some(&json!(null)));
     }
 
     let places = scene.now("places");

@@ -28,7 +28,7 @@ mod upstream;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tornadose::{Delivery, Hub, Start, Subscribe, Subscription, Topics};
 
 use crate::board::{Board, Feed};
@@ -104,12 +104,14 @@ impl Scene {
 
     /// What this topic says when this holds.
     async fn until(&mut self, topic: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        loop {
+        let end = Instant::now() + self.patience;
+        while Instant::now() < end {
             let (told, value) = self.next().await;
             if told == topic && holds(&value) {
                 return value;
             }
         }
+        panic!("{topic} is still {}", self.now(topic));
     }
 
     async fn state(&mut self, state: &str) -> Value {

@@ -51,8 +51,11 @@ async fn five_equal_polls_are_one_event() {
         Reply::Json(set)
     });
     upstream.more(six).await;
-    upstream.answer(singapore(27.0));
-    scene.degrees(27.0).await;
+    // Something else at the same time is told, but is no new point.
+    for degrees in [27.0, 28.0] {
+        upstream.answer(singapore(degrees));
+        scene.degrees(degrees).await;
+    }
     let told = board::topics().map(|topic| (topic, scene.submitted(topic)));
     let expected = [
         // Before the first poll, and with its first reading.
@@ -60,7 +63,7 @@ async fn five_equal_polls_are_one_event() {
         // With the first reading, and with the forecast, which is of areas.
         ("places", 2),
         ("point", 1),
-        ("temperature", 2),
+        ("temperature", 3),
         ("humidity", 1),
         ("wind", 1),
         ("rain", 1),
