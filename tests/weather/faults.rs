@@ -221,16 +221,15 @@ async fn the_sample_is_played_until_there_is_something_live() {
     let begun = scene.told.len();
     scene.degrees(20.0).await;
     upstream.more(12).await;
+    let places = scene.now("places");
+    let names: Vec<_> = places["places"].as_object().expect("some").keys().collect();
+    assert_eq!(names, ["Bishan", "S109", "S24", "Tuas"]);
     upstream.answer(singapore(21.0));
     scene.degrees(21.0).await;
     for (topic, told) in &scene.told[begun..] {
         assert_eq!(told["source"], "data.gov.sg", "{topic}");
         assert_eq!(told.get("rain"), (topic == "point").then_some(&json!(null)));
     }
-
-    let places = scene.now("places");
-    let names: Vec<_> = places["places"].as_object().expect("some").keys().collect();
-    assert_eq!(names, ["Bishan", "S109", "S24", "Tuas"]);
 
     // What was live stays for its hour.
     upstream.answer(|_| Reply::Status(500));
