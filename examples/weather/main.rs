@@ -15,6 +15,10 @@
 //! known now, and who was away what has changed since. The points of the chart are the only
 //! topic of which more than the newest is kept: who comes gets the last hour, once.
 //!
+//! The topics, each the name of its events, whose data is JSON: `status`, what the source is
+//! and how it is; `places`, names and locations by id; `temperature`, `humidity`, `wind`,
+//! `rain` and `forecast`, values by id, in °C, %, km/h, mm and words; `point`.
+//!
 //! Where the source cannot be reached what there was stays for an hour, marked as such;
 //! where there was nothing, a made-up [sample](sample::Sample) is played. The poller goes on
 //! trying, ever more seldom, and the first reading that it gets replaces the sample.
@@ -37,14 +41,29 @@ use std::process::ExitCode;
 
 use http_body_util::Either;
 use hyper::{Request, Response};
+use tokio::runtime::Runtime;
 use tornadose::{EventSource, Head, Permit, Refusal, Shutdown, Start, Topic, Topics};
 
 use crate::board::{Board, Feed};
 use crate::options::{KEEP, Options};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let options = Options::from_args();
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            support::complain(format_args!("cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run(options));
+    // A name that is being looked up cannot be let go of: without a network that takes
+    // longer than anybody waits for an end.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(options: Options) -> ExitCode {
     let shutdown = Shutdown::new();
 
     let hub = board::hub();

@@ -39,7 +39,7 @@ use crate::source::Source;
 use crate::upstream::Upstream;
 
 /// For everything that comes as soon as it can, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// As fast as it goes.
 const AT_ONCE: Timing = Timing {
