@@ -200,6 +200,8 @@ impl World {
             let client = &mut self.clients[at];
             for _ in 0..5 {
                 client.read(&hub, usize::MAX).await;
+                // An id that is ahead is judged when the engine has been looked at again.
+                sleep(Duration::from_secs(3)).await;
             }
             if client.reader.is_none() {
                 return Err("a client is not let in".into());
@@ -217,11 +219,6 @@ impl World {
         };
         for (at, client) in self.clients.iter().enumerate() {
             let judged = client.history.judge(&truth, |topic| client.wants(topic));
-            if judged.is_err() {
-                for (p, t, d) in &truth {
-                    eprintln!("{p} {t:?} {d}");
-                }
-            }
             judged.map_err(|wrong| format!("client {at} of {:?}: {wrong}", client.names))?;
             sum.events += client.history.events();
             sum.gaps += client.history.gaps();
