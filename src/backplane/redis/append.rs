@@ -105,12 +105,10 @@ async fn send(
     lease: &str,
 ) -> (Vec<Answer>, bool) {
     let mut answers: Vec<Answer> = Vec::new();
-    let (mut rest, mut is_known, mut is_usable) = (calls, true, true);
+    let (mut rest, mut is_first, mut is_usable) = (calls, true, true);
     while !rest.is_empty() {
-        let values = match connection
-            .ask_all(&pipeline(log, rest, lease, is_known), log.replicas_for())
-            .await
-        {
+        let commands = pipeline(log, rest, lease, is_first);
+        let values = match connection.ask_all(&commands, log.replicas_for()).await {
             Ok(values) => values,
             Err(failure) => {
                 let error = match failure {
@@ -122,37 +120,33 @@ async fn send(
                 return (answers, false);
             }
         };
-        // A server that has been started anew does not know the script. What was not run may
-        // be sent again, if nothing behind it was run.
-        let is_unknown = |value: &Value| matches!(value, Value::ServerError(error) if error.code() == "NOSCRIPT");
-        let run = values
-            .iter()
-            .take(rest.len())
-            .rposition(|value| !is_unknown(value));
+        // A server that has been started anew does not know the script. What it has not run is
+        // sent again, if it has run nothing behind it.
+        let run = values.iter().take(rest.len()).rposition(is_run);
         let done = match run {
-            None if is_known => 0,
-            None => rest.len(),
-            Some(_) if !is_known => rest.len(),
+            _ if !is_first => rest.len(),
             Some(last) => last.saturating_add(1),
+            None => 0,
         };
-        let replicas = values.get(rest.len()).cloned();
         let (now, later) = rest.split_at_checked(done).unwrap_or((rest, &[]));
+        let has_replicas = match values.get(rest.len()) {
+            Some(Value::Int(replicas)) => *replicas >= i64::from(log.replicas),
+            _ => log.replicas == 0,
+        };
         for (call, value) in now.iter().zip(values) {
             is_usable &= answer(&mut answers, call, value);
         }
-        if log.replicas > 0 && !is_replicated(log, replicas) {
-            answers
-                .iter_mut()
-                .filter(|answer| answer.is_ok())
-                .for_each(|answer| *answer = Err(AppendError::Unknown));
+        if !has_replicas {
+            let stored = answers.iter_mut().filter(|answer| answer.is_ok());
+            stored.for_each(|answer| *answer = Err(AppendError::Unknown));
         }
-        (rest, is_known) = (later, false);
+        (rest, is_first) = (later, false);
     }
     (answers, is_usable)
 }
 
-fn is_replicated(log: &Log, answer: Option<Value>) -> bool {
-    matches!(answer, Some(Value::Int(count)) if count >= i64::from(log.replicas))
+fn is_run(value: &Value) -> bool {
+    !matches!(value, Value::ServerError(error) if error.code() == "NOSCRIPT")
 }
 
 fn pipeline(log: &Log, calls: &[Call<'_>], lease: &str, is_known: bool) -> redis::Pipeline {

@@ -14,5 +14,7 @@ if failed then
   return failed
 end
 info = redis.call('XINFO', 'STREAM', stream)
-local first = told(info, 'first-entry')
-return { told(info, 'last-generated-id'), first and first[1] or '', now() }
+local last = told(info, 'last-generated-id')
+-- Who writes ids by hand may have begun another epoch in the same stream.
+local first = redis.call('XRANGE', stream, epoch_of(last) .. '-1', '+', 'COUNT', 1)[1]
+return { last, first and first[1] or '', now() }

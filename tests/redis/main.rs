@@ -1,0 +1,14 @@
+//! A log in Redis, on real servers that `tests/install` installs: what is promised of an
+//! engine, what other programs may do to it, and everything that a server loses.
+
+mod append;
+mod cluster;
+mod failover;
+mod faults;
+mod follower;
+mod foreign;
+mod once;
+mod reading;
+mod relay;
+mod server;
+mod words;
