@@ -155,6 +155,11 @@ impl Epoch {
     }
 
     #[cfg(feature = "backplane")]
+    pub(crate) fn of(number: u64) -> Self {
+        Self(number)
+    }
+
+    #[cfg(feature = "backplane")]
     pub(crate) fn number(self) -> u64 {
         self.0
     }

@@ -33,6 +33,9 @@
 //! A [`Backplane`] stores, and opens [`Reading`]s. It decides nothing: all of what is said
 //! above is done by the hub.
 
+mod follow;
+mod link;
+mod outbox;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -43,8 +46,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use thiserror::Error;
 
+pub(crate) use self::link::{Link, Settings};
+pub(crate) use self::outbox::Answer;
 #[cfg(feature = "redis")]
 pub use self::redis::{InvalidRedis, Redis};
+
 use crate::event::Event;
 use crate::log::topics::{Policies, Policy};
 use crate::position::Position;
