@@ -3,8 +3,6 @@
 //! content of the stream, which another client has read. They must agree: nothing is lost
 //! that does not show, and nothing shows that is not lost.
 
-use std::fs::OpenOptions;
-
 use crate::follower::{Follower, Verdict, reopen};
 use crate::server::Server;
 use crate::words::*;
@@ -144,16 +142,7 @@ async fn disconnected() {
 async fn the_end_of_the_file_was_lost() {
     let fault = |server: &mut Server, round: usize| {
         server.kill();
-        let folder = server.dir().join("appendonlydir");
-        let files = std::fs::read_dir(folder).expect("a folder");
-        let newest = files
-            .map(|file| file.expect("a file").path())
-            .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
-            .max()
-            .expect("a file");
-        let file = OpenOptions::new().write(true).open(newest).expect("a file");
-        let len = file.metadata().expect("a length").len();
-        file.set_len(len - 10 - round as u64).expect("shorter");
+        server.cut(10 + round as u64);
         server.again();
     };
     let server = Server::with(&[

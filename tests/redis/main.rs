@@ -7,8 +7,12 @@ mod failover;
 mod faults;
 mod follower;
 mod foreign;
+mod hubs;
 mod once;
 mod reading;
 mod relay;
 mod server;
 mod words;
+
+#[path = "../support/elsewhere.rs"]
+mod elsewhere;

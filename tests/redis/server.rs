@@ -118,6 +118,22 @@ impl Server {
         std::fs::create_dir_all(&self.dir).expect("a folder");
     }
 
+    /// Takes so many bytes off the end of what it has written.
+    pub(crate) fn cut(&self, bytes: u64) {
+        let files = std::fs::read_dir(self.dir.join("appendonlydir")).expect("a folder");
+        let newest = files
+            .map(|file| file.expect("a file").path())
+            .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
+            .max()
+            .expect("a file");
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(newest)
+            .expect("a file");
+        let len = file.metadata().expect("a length").len();
+        file.set_len(len.saturating_sub(bytes)).expect("shorter");
+    }
+
     pub(crate) fn dir(&self) -> &PathBuf {
         &self.dir
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use redis::Value;
+use redis::{Cmd, Value};
 
 use super::entry::{self, Entry};
 use super::server::{Connection, Failure, bytes, list, text};
@@ -47,23 +47,29 @@ impl Reader {
         Ok(reader)
     }
 
-    async fn call(&mut self, script: Script, further: &[String]) -> Result<Value, Failure> {
-        let mut is_known = true;
-        loop {
-            let mut command = script.call(is_known);
-            command
-                .arg(3)
-                .arg(&self.log.keys.stream)
-                .arg(&self.log.keys.newest)
-                .arg(&self.log.keys.aside)
-                .arg(super::epoch())
-                .arg(self.log.max_events)
-                .arg(further);
-            match self.connection.ask(&command).await {
-                Err(Failure::Said(code)) if &*code == "NOSCRIPT" && is_known => is_known = false,
-                answer => return answer,
+    async fn call(&mut self, script: &Script, further: &[String]) -> Result<Value, Failure> {
+        let known = self.command(script, further, true);
+        match self.connection.ask(&known).await {
+            Err(failure) if failure == Failure::said("NOSCRIPT") => {
+                let whole = self.command(script, further, false);
+                self.connection.ask(&whole).await
             }
+            answer => answer,
         }
+    }
+
+    fn command(&self, script: &Script, further: &[String], is_known: bool) -> Cmd {
+        let keys = &self.log.keys;
+        let mut command = script.call(is_known);
+        command
+            .arg(3)
+            .arg(&keys.stream)
+            .arg(&keys.newest)
+            .arg(&keys.aside)
+            .arg(super::epoch())
+            .arg(self.log.max_events)
+            .arg(further);
+        command
     }
 
     fn id(&self, offset: u64) -> String {
@@ -101,7 +107,7 @@ impl Reader {
     /// topic is noted by who reads it.
     async fn keep(&mut self, ids: Vec<String>) -> Result<(), BackplaneError> {
         for ids in ids.chunks(FIRST_COUNT) {
-            match self.call(self.log.scripts.keep.clone(), ids).await {
+            match self.call(&Arc::clone(&self.log).scripts.keep, ids).await {
                 // A server that is full can still be read.
                 Err(failure @ Failure::Said(_)) if !failure.is_passing() => {}
                 answer => drop(answer?),
@@ -124,7 +130,10 @@ impl Reader {
 #[async_trait]
 impl Reading for Reader {
     async fn window(&mut self) -> Result<Window, BackplaneError> {
-        let answer = self.call(self.log.scripts.window.clone(), &[]).await?;
+        // A server that has become a replica goes on answering, perhaps of a time long past.
+        self.connection.is_primary().await?;
+        let log = Arc::clone(&self.log);
+        let answer = self.call(&log.scripts.window, &[]).await?;
         let asked = Instant::now();
         let mut words = list(answer).into_iter().filter_map(text);
         let (last, first, now) = (words.next(), words.next(), words.next());

@@ -207,9 +207,16 @@ impl Connection {
         command: &Cmd,
         patience: Duration,
     ) -> Result<Value, Failure> {
+        match self.answer(command, patience).await? {
+            Value::ServerError(error) => Err(Failure::said(error.code())),
+            value => Ok(value),
+        }
+    }
+
+    /// What it says, which may be an error of its own.
+    async fn answer(&mut self, command: &Cmd, patience: Duration) -> Result<Value, Failure> {
         let limit = self.timeout.saturating_add(patience);
-        match timeout(limit, self.link.req_packed_command(command)).await {
-            Ok(Ok(Value::ServerError(error))) => Err(Failure::said(error.code())),
+        match timeout(limit, self.link.send_packed_command(command)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(Failure::of(&error)),
             Err(_) => Err(Failure::Silent("it has not answered")),
@@ -234,26 +241,30 @@ impl Connection {
     }
 
     async fn serves(&mut self, key: &str) -> Result<Served, Failure> {
-        let mut commands = redis::pipe();
-        commands.cmd("ROLE").cmd("EXISTS").arg(key);
-        let mut answers = self
-            .ask_all(&commands, Duration::ZERO)
-            .await
-            .map_err(Failure::before_asking)?
-            .into_iter();
-        let (role, exists) = (answers.next(), answers.next());
-        if let Some(Value::ServerError(error)) = exists {
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(key);
+        let answer = self.answer(&exists, Duration::ZERO).await;
+        if let Value::ServerError(error) = answer.map_err(Failure::before_asking)? {
             let to = error.details().and_then(redirected);
             return match (error.code(), to) {
                 ("MOVED" | "ASK", Some((host, port))) => Ok(Served::By(host, port)),
                 (code, _) => Err(Failure::said(code)),
             };
         }
-        // Who must not ask for the role is not told it.
-        let role = role.map(list).and_then(|role| role.into_iter().next());
-        match role.and_then(text) {
+        self.is_primary().await?;
+        Ok(Served::Here)
+    }
+
+    /// An error if it is known that it is not.
+    pub(super) async fn is_primary(&mut self) -> Result<(), Failure> {
+        let role = match self.ask(&redis::cmd("ROLE")).await {
+            // Who must not ask is not told.
+            Err(failure) if failure == Failure::said("NOPERM") => return Ok(()),
+            role => list(role?),
+        };
+        match role.into_iter().next().and_then(text) {
             Some(role) if role == "slave" => Err(Failure::said("READONLY")),
-            _ => Ok(Served::Here),
+            _ => Ok(()),
         }
     }
 }
