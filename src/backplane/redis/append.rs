@@ -86,15 +86,19 @@ fn calls(events: &[Append]) -> Vec<Call<'_>> {
     calls
 }
 
+/// None is 0.
 fn tags(count: usize) -> Vec<u32> {
     let mut bytes = vec![0; count.saturating_mul(4)];
     if getrandom::fill(&mut bytes).is_err() {
         // The keys of a `RandomState` are new each time.
         let random = RandomState::new();
-        return (0..count).map(|n| random.hash_one(n) as u32).collect();
+        return (0..count)
+            .map(|n| (random.hash_one(n) as u32).max(1))
+            .collect();
     }
     let (tags, _) = bytes.as_chunks();
-    tags.iter().map(|tag| u32::from_ne_bytes(*tag)).collect()
+    let tags = tags.iter().map(|tag| u32::from_ne_bytes(*tag));
+    tags.map(|tag| tag.max(1)).collect()
 }
 
 /// One answer for each event, and whether the connection can be used again.

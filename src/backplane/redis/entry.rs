@@ -165,7 +165,7 @@ impl Entry {
                 .for_each(&mut add);
             field.iter().copied().for_each(&mut add);
         }
-        (hash >> 32) as u32 ^ hash as u32
+        ((hash >> 32) as u32 ^ hash as u32).max(1)
     }
 }
 
