@@ -15,6 +15,8 @@ pub(crate) struct Lineage {
     most: usize,
     /// What stood behind `fork` before the engine lost it, the newest such loss alone.
     lost: Option<Branch>,
+    /// Up to where the log before this one was the same, if that is known.
+    shared: Option<u64>,
 }
 
 /// In place of a tag that is not known. An event that has it cannot be told from others.
@@ -52,6 +54,7 @@ impl Lineage {
             tags: VecDeque::new(),
             most: most.max(1),
             lost: None,
+            shared: None,
         }
     }
 
@@ -109,9 +112,10 @@ impl Lineage {
         (id.tag() == Some(Tag(*tag))).then_some(lost.fork)
     }
 
-    /// The last offset that is of this log and of the one before it, if that parted from it.
-    pub(crate) fn parted(&self) -> Option<u64> {
-        self.lost.as_ref().map(|lost| lost.fork)
+    /// The last offset that means the same here and in the log before this one, if that is
+    /// known.
+    pub(crate) fn shared(&self) -> Option<u64> {
+        self.shared
     }
 
     /// Learns from the log before this one, of the same epoch: what is the same in both is
@@ -130,8 +134,11 @@ impl Lineage {
             .map(|Tag(tag)| tag)
             .collect();
         self.lost = if lost.is_empty() {
+            // All of it was.
+            self.shared = Some(u64::MAX - 1);
             from.lost.clone().filter(|lost| lost.fork <= fork)
         } else {
+            self.shared = Some(fork);
             Some(Branch { fork, tags: lost })
         };
         // What stands before all that is known here, without a hole between.

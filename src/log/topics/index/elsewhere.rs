@@ -113,20 +113,18 @@ impl Index {
         begins.collect()
     }
 
-    /// The last offset that is also of the log before this one.
-    pub(in crate::log::topics) fn parted(&self) -> Option<u64> {
-        self.lineage.as_ref()?.parted()
-    }
-
-    /// Lets each of these begin where it did in another log.
+    /// Lets each of these begin where it did in the log before this one, as far as offsets
+    /// mean the same.
     pub(in crate::log::topics) fn begin_at(&self, wants: &mut [Want], begins: &Begins) {
+        let Some(shared) = self.lineage.as_ref().and_then(Lineage::shared) else {
+            return;
+        };
+        let own = shared + 1;
         for want in wants {
             let topics = self.topics_wanted(std::slice::from_ref(want));
             let Some((_, begins, special)) = begins.iter().find(|(of, ..)| *of == topics) else {
                 continue;
             };
-            // Behind where they part, offsets are not what they were.
-            let own = self.parted().map_or(u64::MAX, |fork| fork + 1);
             let begins = (*begins).min(own);
             match want {
                 Want::Topic { from, .. } => *from = begins,
