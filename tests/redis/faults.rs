@@ -130,7 +130,7 @@ async fn trimmed_before_a_reader() {
 async fn disconnected() {
     let fault = |server: &mut Server, round: usize| {
         server.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-        if round % 5 == 0 {
+        if round.is_multiple_of(5) {
             server.ask(&["DEBUG", "SLEEP", "0.05"]);
         }
     };

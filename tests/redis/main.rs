@@ -12,6 +12,8 @@ mod once;
 mod reading;
 mod relay;
 mod server;
+#[cfg(feature = "redis-tls")]
+mod tls;
 mod words;
 
 #[path = "../support/elsewhere.rs"]

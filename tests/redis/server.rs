@@ -138,10 +138,6 @@ impl Server {
         &self.dir
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
-    }
-
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -263,7 +259,7 @@ pub(crate) enum Reply {
     Int(i64),
     Text(Vec<u8>),
     Error(String),
-    List(Vec<Reply>),
+    List(Vec<Self>),
 }
 
 impl Reply {
