@@ -163,6 +163,9 @@ struct Judge<'a> {
     reached: u64,
     /// The next event is the first that it is to have, wherever that is: it begins by policy.
     begins: bool,
+    /// Told since the last event of the topic that events are missing; how many, if it was
+    /// told.
+    excused: Option<Option<u64>>,
     /// Told something that the engine has lost, and not told so yet.
     astray: bool,
 }
@@ -182,6 +185,7 @@ impl<'a> Judge<'a> {
             place: 0,
             reached: 0,
             begins: true,
+            excused: None,
             astray: false,
         }
     }
@@ -192,6 +196,7 @@ impl<'a> Judge<'a> {
                 Told::Begun(offset) => {
                     (self.place, self.reached) = (*offset, *offset);
                     (self.begins, self.astray) = (true, false);
+                    self.excused = None;
                     Ok(())
                 }
                 Told::Event(position, data) => self.event(*position, data),
@@ -222,11 +227,17 @@ impl<'a> Judge<'a> {
             Some(_) if offset <= self.place => return Err("repeated or out of order".into()),
             Some(_) => {
                 if self.log.contains(&offset) {
-                    if !self.begins && self.missing(offset) > 0 {
-                        return Err("lost without a gap".into());
+                    let missing = self.missing(offset) as u64;
+                    match self.excused {
+                        _ if self.begins => {}
+                        None if missing > 0 => return Err("lost without a gap".into()),
+                        Some(Some(missed)) if self.is_alone && missing != missed => {
+                            return Err(format!("{missing} were missed, not {missed}"));
+                        }
+                        _ => {}
                     }
                     self.reached = offset;
-                    self.begins = false;
+                    (self.begins, self.excused) = (false, None);
                 }
                 self.place = offset;
             }
@@ -240,26 +251,21 @@ impl<'a> Judge<'a> {
         missed: Option<u64>,
         resume: Position,
     ) -> Result<(), String> {
-        let was_astray = self.astray;
-        // It may lead to what is lost, too, and then another one follows.
-        self.astray = !self.is_alive(resume);
-        let offset = resume.offset();
-        if let Some(missed) = missed
-            && self.is_alone
-            && !self.begins
-            && reason != GapReason::Corrupt
-            && !(was_astray || self.astray)
-        {
-            let missing = self.missing(offset + 1) as u64;
-            if missing != missed {
-                return Err(format!("{missing} were missed"));
+        let was_astray = std::mem::take(&mut self.astray);
+        self.place = resume.offset();
+        match reason {
+            GapReason::Epoch | GapReason::Ahead | GapReason::Diverged => {
+                self.begins = true;
+                self.reached = resume.offset();
+            }
+            // What cannot be read is not in what it is held against.
+            GapReason::Corrupt => {}
+            _ if was_astray => self.excused = Some(None),
+            _ => {
+                let before = self.excused.unwrap_or(Some(0));
+                self.excused = Some(before.zip(missed).map(|(one, other)| one + other));
             }
         }
-        (self.place, self.reached) = (offset, offset);
-        self.begins = match reason {
-            GapReason::Epoch | GapReason::Ahead | GapReason::Diverged => true,
-            _ => self.begins,
-        };
         Ok(())
     }
 
@@ -270,11 +276,5 @@ impl<'a> Judge<'a> {
             .iter()
             .filter(|offset| range.contains(offset))
             .count()
-    }
-
-    /// Whether what stands there is of the log, as far as that can be known.
-    fn is_alive(&self, position: Position) -> bool {
-        position.to_string().split('-').count() < 3
-            || self.all.iter().any(|(of, _, _)| *of == position)
     }
 }

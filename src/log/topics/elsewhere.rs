@@ -128,16 +128,22 @@ impl TopicLog {
         untold: Option<&Gap>,
     ) -> (Reader, Option<Gap>) {
         let old = log.index.read();
-        let mut told = old.position(reader.told);
+        let mut told = reader.position(&old);
         let index = self.index.read();
-        let judged = (index.epoch() == old.epoch()).then(|| index.judge(told));
+        let is_same = index.epoch() == old.epoch();
+        let shared = index.shared().filter(|_| is_same);
         drop(index);
-        if let Some(Judged::Forked(fork)) = judged
-            && reader.known <= fork
-        {
-            // Of what is lost it has been told nothing.
-            told = old.position(fork);
-        }
+        let judged = shared.map(|shared| {
+            if reader.told <= shared {
+                return Judged::Same;
+            }
+            if reader.known <= shared {
+                // Of what is lost it has been told nothing.
+                told = old.position(shared);
+                return Judged::Same;
+            }
+            Judged::Forked(shared)
+        });
         let subscribe = Subscribe {
             // Of another log it has had nothing.
             start: Start::Oldest,
@@ -149,9 +155,9 @@ impl TopicLog {
         };
         let begins = old.begins(&reader.wants);
         drop(old);
-        let (mut moved, gap) = self.subscribe(&subscribe);
-        if let Some(Judged::Same | Judged::TooOld | Judged::Forked(_)) = judged {
-            // It is not to have what came before it.
+        let (mut moved, gap) = self.subscribe_as(&subscribe, judged);
+        if judged.is_some() {
+            // It is not to have what came before it, nor to be told again.
             self.index.read().begin_at(&mut moved.wants, &begins);
             moved.known = reader.known.min(moved.told);
         }

@@ -91,8 +91,11 @@ impl Lineage {
     /// What an id of this epoch says, whose offset is not ahead of the log.
     pub(crate) fn judge(&self, id: Position) -> Judged {
         let Some(tag) = id.tag() else {
-            // It was given where nobody knew a tag: at the very beginning.
-            return Judged::Same;
+            // It was given where nobody knew the tag: at the very beginning there is none.
+            return match id.offset() {
+                0 => Judged::Same,
+                _ => Judged::TooOld,
+            };
         };
         match self.tag(id.offset()) {
             Some(known) if known == tag => Judged::Same,

@@ -37,6 +37,7 @@ impl Index {
             What::Corrupt(topic) => {
                 after.woken.extend(self.crowds());
                 self.scar(Scar {
+                    first: offset,
                     offset,
                     topic,
                     reason: GapReason::Corrupt,
@@ -51,11 +52,12 @@ impl Index {
         if next <= self.next {
             return Vec::new();
         }
-        self.next = next;
+        let first = std::mem::replace(&mut self.next, next);
         if let Some(lineage) = &mut self.lineage {
             lineage.skip_to(next);
         }
         self.scar(Scar {
+            first,
             offset: next - 1,
             topic: None,
             reason: GapReason::Evicted,
@@ -113,10 +115,15 @@ impl Index {
         begins.collect()
     }
 
+    /// See [`Lineage::shared`].
+    pub(in crate::log::topics) fn shared(&self) -> Option<u64> {
+        self.lineage.as_ref()?.shared()
+    }
+
     /// Lets each of these begin where it did in the log before this one, as far as offsets
     /// mean the same.
     pub(in crate::log::topics) fn begin_at(&self, wants: &mut [Want], begins: &Begins) {
-        let Some(shared) = self.lineage.as_ref().and_then(Lineage::shared) else {
+        let Some(shared) = self.shared() else {
             return;
         };
         let own = shared + 1;

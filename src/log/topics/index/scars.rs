@@ -2,8 +2,8 @@
 //!
 //! A topic's own losses are its mark. A scar is what a log that is kept elsewhere has
 //! besides: events that the engine lost before they were read, and what cannot be read as
-//! an event. It stands right behind the event of its offset, if there is one, and is read
-//! as a gap by who has not been told that far.
+//! an event. It is read as a gap by who has not been told of it, before anything that may
+//! stand behind the first of what is missing.
 
 use std::collections::VecDeque;
 
@@ -15,6 +15,8 @@ use crate::topic::Topic;
 
 #[derive(Debug)]
 pub(in crate::log::topics) struct Scar {
+    /// The offsets of what may be missing.
+    pub(in crate::log::topics) first: u64,
     pub(in crate::log::topics) offset: u64,
     /// `None`: of any topic.
     pub(in crate::log::topics) topic: Option<Topic>,
@@ -36,6 +38,7 @@ impl Scars {
             && let Some(next) = self.0.front_mut()
         {
             next.events = None;
+            next.first = next.first.min(oldest.first);
             next.topic = next
                 .topic
                 .take()
@@ -69,10 +72,11 @@ impl Index {
             None => wants.iter().any(|want| self.misses_at(want, scar.offset)),
         })?;
         let next = Next::Scar {
+            offset: scar.offset,
             reason: scar.reason,
             events: scar.events,
         };
-        Some((scar.offset, next))
+        Some((scar.first, next))
     }
 
     /// Whether who wants this is told of what it has not had.
