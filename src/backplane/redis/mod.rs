@@ -155,7 +155,7 @@ impl Redis {
     }
 
     /// How many events are kept, at least: Redis lets go of some hundred at once. Default:
-    /// 100,000. Each takes its bytes and about 60 more of the memory of the server.
+    /// 100,000. Each takes its bytes and 50 to 200 more of the memory of the server.
     #[must_use]
     pub fn max_events(mut self, events: usize) -> Self {
         self.edit().max_events = events.max(1);
@@ -171,7 +171,7 @@ impl Redis {
     }
 
     /// For how long the key of an event that is stored [once](crate::Event::once) is
-    /// remembered. Default: 2 minutes. Each takes about 150 bytes of the memory of the
+    /// remembered. Default: 2 minutes. Each takes about 220 bytes of the memory of the
     /// server.
     #[must_use]
     pub fn once_for(mut self, time: Duration) -> Self {
