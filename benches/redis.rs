@@ -141,7 +141,7 @@ fn median(mut times: Vec<Duration>) -> f64 {
 #[tokio::main]
 async fn main() {
     // As a test it only has to run.
-    let rounds = if std::env::args().any(|arg| arg == "--bench") {
+    let rounds: usize = if std::env::args().any(|arg| arg == "--bench") {
         60
     } else {
         2
