@@ -12,6 +12,8 @@ mod firehose;
 mod form;
 #[path = "examples/metrics.rs"]
 mod metrics;
+#[path = "examples/weather.rs"]
+mod weather;
 #[cfg(feature = "websocket")]
 #[path = "examples/websocket.rs"]
 mod websocket;
@@ -525,6 +527,8 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         .args(["build", "--message-format=json-render-diagnostics"])
         .args(DEMOS.iter().map(|name| format!("--example={name}")))
         .arg("--example=form")
+        // It is judged by itself: by default it is one that asks others.
+        .arg("--example=weather")
         .args(cfg!(feature = "detached").then_some("--example=firehose"))
         // As this test was built, so that there is mostly nothing to do.
         .args(["--profile", &profile()])
