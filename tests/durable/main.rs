@@ -1,0 +1,7 @@
+//! The log in a file: what it stores, what it survives, how it fails.
+
+mod contract;
+mod damage;
+mod keep;
+mod kill;
+mod support;
