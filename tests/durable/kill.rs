@@ -45,7 +45,8 @@ async fn write() {
     let mut random = fastrand::Rng::new();
     // One does not run for ever.
     for _ in 0..100_000 {
-        let count = random.u64(1..=if random.bool() { 3 } else { 100 });
+        let most = if random.bool() { 3 } else { 100 };
+        let count = random.u64(1..=most);
         let events: Vec<_> = (next..next + count).map(numbered).collect();
         let answers = engine.append(&events).await;
         let mut said = String::new();

@@ -212,12 +212,14 @@ impl fmt::Debug for DurableBuilder {
     }
 }
 
+/// What the log holds, or why it is closed.
+type Known = Result<Window, Arc<str>>;
+
 /// What the thread that writes and those that read have in common.
 struct Shared {
     /// Nothing while it is closed.
     file: RwLock<Option<LogFile>>,
-    /// What the log holds, or why it is closed.
-    window: watch::Receiver<Result<Window, Arc<str>>>,
+    window: watch::Receiver<Known>,
     set_aside: Option<PathBuf>,
 }
 

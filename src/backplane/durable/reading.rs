@@ -12,14 +12,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::error::Fault;
 use super::file::LogFile;
 use super::writer::Job;
-use super::{Durable, PATIENCE, Shared};
+use super::{Durable, Known, PATIENCE, Shared};
 use crate::backplane::{BackplaneError, Latest, Reading, Record, Window};
 
 pub(super) struct FileReading {
     shared: Arc<Shared>,
     jobs: SyncSender<Job>,
     latest: Latest,
-    window: watch::Receiver<Result<Window, Arc<str>>>,
+    window: watch::Receiver<Known>,
 }
 
 impl FileReading {

@@ -20,8 +20,8 @@ use super::journal::Journal;
 use super::once::Once;
 use super::open::{self, Opened};
 use super::record::{self, Draft, refused};
-use super::{Config, Fsync, Shared};
-use crate::backplane::{AppendError, Latest, Window};
+use super::{Config, Fsync, Known, Shared};
+use crate::backplane::{AppendError, Latest};
 use crate::position::Position;
 
 /// So many events, or so many bytes of them, are stored in one change at most.
@@ -53,7 +53,7 @@ pub(super) struct Writer {
     config: Config,
     directory: Directory,
     shared: Arc<Shared>,
-    window: watch::Sender<Result<Window, Arc<str>>>,
+    window: watch::Sender<Known>,
     /// Nothing, or why the file is not open.
     open: Result<Open, Arc<str>>,
     /// Whether the file that was open could not be made durable.
@@ -195,7 +195,7 @@ impl Writer {
         }
         let fault = match open.store(file, entries, &self.config) {
             Ok(()) => {
-                self.window.send_replace(Ok(file.window(open.state)));
+                tell(&self.window, Ok(file.window(open.state)));
                 return answers;
             }
             Err(fault) => fault,
@@ -294,7 +294,7 @@ impl Writer {
             && file.is_over(open.state, &retention)?
         {
             open.state = file.store(&[], open.state, &retention, None, Durability::Immediate)?;
-            self.window.send_replace(Ok(file.window(open.state)));
+            tell(&self.window, Ok(file.window(open.state)));
         }
         Ok(())
     }
@@ -313,12 +313,12 @@ impl Writer {
         }
         match self.open_again() {
             Ok((opened, open)) => {
-                self.window.send_replace(Ok(opened.window(open.state)));
+                tell(&self.window, Ok(opened.window(open.state)));
                 *file = Some(opened);
                 self.open = Ok(open);
             }
             Err(fault) => {
-                self.window.send_replace(Err(fault.words()));
+                tell(&self.window, Err(fault.words()));
                 self.open = Err(fault.words());
             }
         }
@@ -345,6 +345,10 @@ impl Writer {
             let _ = contained(|| Ok(file.db.close()?));
         }
     }
+}
+
+fn tell(to: &watch::Sender<Known>, window: Known) {
+    drop(to.send_replace(window));
 }
 
 /// Takes over a log that has just been opened.
