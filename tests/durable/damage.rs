@@ -1,1 +1,231 @@
+//! Files that are torn or damaged: what is whole is kept, and nothing is invented.
+//!
+//! So many bits are flipped: `TORNADOSE_DURABLE_FLIPS`, 400 by default; and a file is cut at
+//! every so many bytes: `TORNADOSE_DURABLE_CUTS`, 997 by default. What the long runs were:
+//! 100,000 and 1.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::time::timeout;
+use tornadose::backplane::{Append, Backplane, Content, DurableError, Record};
+use tornadose::{Event, Position};
+
+use crate::support::*;
+
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+/// What redb panics with on a damaged file is contained, and need not be printed.
+fn count_panics() {
+    static SET: Once = Once::new();
+    SET.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let thread = std::thread::current();
+            let is_contained = info
+                .location()
+                .is_some_and(|location| location.file().contains("redb"));
+            if is_contained
+                && thread
+                    .name()
+                    .is_some_and(|name| name.contains("tornadose") || name.contains("tokio"))
+            {
+                PANICS.fetch_add(1, Ordering::Relaxed);
+            } else {
+                print(info);
+            }
+        }));
+    });
+}
+
+/// A log, and what was stored in it.
+struct Image {
+    bytes: Vec<u8>,
+    stored: BTreeMap<u64, (Position, String, String)>,
+    epoch: u64,
+    oldest: u64,
+}
+
+/// A log of many small events and some that need a page of their own, from which the oldest
+/// have been let go of already. `is_killed`: as it is left behind by a process that dies.
+async fn image(is_killed: bool) -> Image {
+    let directory = Directory::new();
+    let retention = tornadose::Retention::new().events(150);
+    let engine = directory
+        .builder()
+        .retention(retention)
+        .open()
+        .await
+        .expect("a log");
+    let mut stored = BTreeMap::new();
+    for batch in 0..25 {
+        let events: Vec<_> = (0..8)
+            .map(|n| {
+                let name = format!("t/{}", n % 3);
+                let data = format!(
+                    "{batch} {n} {}",
+                    "x".repeat(if n == 0 { 5000 } else { 20 * n })
+                );
+                let event = Event::new(data).once(format!("key {batch} {n}"));
+                let append = Append::new(topic(&name), event);
+                if n % 3 == 0 { append.latest() } else { append }
+            })
+            .collect();
+        for (position, append) in append(&engine, &events).await.into_iter().zip(events) {
+            let (topic, data) = (append.topic.as_str().to_owned(), append.event.into_data());
+            stored.insert(position.offset(), (position, topic, data));
+        }
+    }
+    let window = reading(&engine).await.window().await.expect("a window");
+    assert_eq!((window.oldest, window.next), (51, 201));
+    if !is_killed {
+        drop(engine);
+        drop(directory.open().await);
+        // Closed when it can be opened again.
+        drop(directory.open().await);
+        while std::fs::File::open(directory.path().join("lock"))
+            .expect("a lock")
+            .try_lock()
+            .is_err()
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+    let bytes = std::fs::read(directory.file()).expect("a file");
+    Image {
+        bytes,
+        stored,
+        epoch: window.epoch,
+        oldest: window.oldest,
+    }
+}
+
+/// What has become of a damaged file.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    refused: usize,
+    whole: usize,
+    damaged: usize,
+    events: usize,
+    corrupt: usize,
+}
+
+impl Image {
+    fn check(&self, record: &Record) -> bool {
+        match &record.content {
+            Content::Event(topic, event) => {
+                let stored = self
+                    .stored
+                    .get(&record.position.offset())
+                    .expect("submitted");
+                let is = (record.position, topic.as_str(), event.data());
+                assert_eq!(is, (stored.0, stored.1.as_str(), stored.2.as_str()));
+                true
+            }
+            Content::Corrupt(_) => false,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Opens this instead of the file, and looks at everything.
+    async fn judge(&self, directory: &Directory, bytes: &[u8], tally: &mut Tally) {
+        clear(directory.path());
+        std::fs::write(directory.file(), bytes).expect("a file");
+        let opened = timeout(PATIENCE, directory.builder().open()).await;
+        let engine = match opened.expect("an end") {
+            Ok(engine) => engine,
+            Err(DurableError::Broken(_) | DurableError::Format(_)) => {
+                tally.refused += 1;
+                // As it was.
+                let now = std::fs::read(directory.file()).expect("a file");
+                assert!(now == bytes, "as it was");
+                return;
+            }
+            Err(error) => panic!("{error:?}"),
+        };
+        let mut reading = reading_latest(&engine, &["t/0"]).await;
+        let window = reading.window().await.expect("a window");
+        let records = all(&mut reading).await;
+        let is_new = bytes.is_empty();
+        assert!(is_new || window.epoch == self.epoch, "the same log");
+        assert!(is_new || window.oldest >= self.oldest);
+        assert!(window.next <= 201);
+        let events = records.iter().filter(|record| self.check(record)).count();
+        tally.events += events;
+        tally.corrupt += records.len() - events;
+        if events == 150 {
+            tally.whole += 1;
+        } else {
+            tally.damaged += 1;
+            assert!(is_new || engine.set_aside().is_some());
+        }
+        for record in reading.latest().await.expect("records") {
+            self.check(&record);
+        }
+        // What comes next is stored behind that, under another tag.
+        let answer = engine.append(&[event("next")]).await.remove(0);
+        let position = answer.expect("stored");
+        assert_eq!(position.offset(), window.next);
+        assert!(self.stored.values().all(|(stored, ..)| *stored != position));
+        let records = reading.read(position.offset(), 9).await.expect("records");
+        assert_eq!(texts(&records), [(position.offset(), "next")]);
+    }
+}
+
+fn clear(path: &Path) {
+    for entry in std::fs::read_dir(path).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if !path.ends_with("lock") {
+            std::fs::remove_file(path).expect("to remove");
+        }
+    }
+}
+
+#[tokio::test]
+async fn flipped_bits() {
+    count_panics();
+    let flips = times("TORNADOSE_DURABLE_FLIPS", 400);
+    let directory = Directory::new();
+    let mut random = fastrand::Rng::new();
+    for is_killed in [false, true] {
+        let image = image(is_killed).await;
+        let mut tally = Tally::default();
+        for flip in 0..flips / 2 {
+            let mut bytes = image.bytes.clone();
+            let at = random.usize(..bytes.len());
+            bytes[at] ^= 1 << random.u32(..8);
+            if flip % 1000 == 999 {
+                println!("{flip} {tally:?}");
+            }
+            image.judge(&directory, &bytes, &mut tally).await;
+        }
+        println!(
+            "killed {is_killed}: {} bytes, {tally:?}, {PANICS:?} panics",
+            image.bytes.len()
+        );
+    }
+}
+
+#[tokio::test]
+async fn cut_files() {
+    count_panics();
+    let step = times("TORNADOSE_DURABLE_CUTS", 997);
+    let directory = Directory::new();
+    for is_killed in [false, true] {
+        let image = image(is_killed).await;
+        let mut tally = Tally::default();
+        for len in (0..image.bytes.len()).step_by(step) {
+            image
+                .judge(&directory, &image.bytes[..len], &mut tally)
+                .await;
+        }
+        image.judge(&directory, &image.bytes, &mut tally).await;
+        println!(
+            "killed {is_killed}: {} bytes, {tally:?}, {PANICS:?} panics",
+            image.bytes.len()
+        );
+        assert!(tally.whole >= 1, "the whole file");
+    }
+}
