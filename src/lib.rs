@@ -239,6 +239,8 @@ pub use crate::detached::{Io, Listener};
 pub use crate::entry::Entry;
 #[cfg(feature = "json")]
 pub use crate::error::JsonError;
+#[cfg(feature = "backplane")]
+pub use crate::error::OpenError;
 pub use crate::error::{
     InvalidName, InvalidOrigin, InvalidPosition, InvalidTopic, InvalidUtf8, SubmitAllError,
     SubmitError,

@@ -35,6 +35,9 @@
 
 #[cfg(feature = "durable")]
 mod durable;
+mod follow;
+mod link;
+mod outbox;
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,13 +46,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use thiserror::Error;
 
+#[cfg(feature = "durable")]
+pub use self::durable::{Durable, DurableBuilder, DurableError, Fsync};
+pub(crate) use self::link::{Link, Settings};
+pub(crate) use self::outbox::Answer;
+
 use crate::event::Event;
 use crate::log::topics::{Policies, Policy};
 use crate::position::Position;
 use crate::topic::{Pattern, Topic};
-
-#[cfg(feature = "durable")]
-pub use self::durable::{Durable, DurableBuilder, DurableError, Fsync};
 
 /// What keeps the log of a [`Hub`](crate::Hub).
 ///

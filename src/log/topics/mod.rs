@@ -25,11 +25,18 @@
 
 mod control;
 mod crowd;
+#[cfg(feature = "backplane")]
+mod elsewhere;
 mod forgotten;
 #[cfg(feature = "websocket")]
 mod frames;
 mod hold;
 mod index;
+#[cfg_attr(
+    not(feature = "backplane"),
+    allow(dead_code, reason = "a log in memory has none")
+)]
+mod lineage;
 mod policy;
 mod presence;
 mod reader;
@@ -38,13 +45,15 @@ mod state;
 mod stats;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 pub use self::control::Control;
+#[cfg(feature = "backplane")]
+pub(crate) use self::elsewhere::{Stored, What};
 pub(crate) use self::policy::Policies;
 pub use self::policy::Policy;
 pub(crate) use self::reader::Reader;
@@ -52,13 +61,14 @@ pub(crate) use self::room::{Room, Taken};
 
 use self::control::Change;
 use self::crowd::Crowd;
-use self::index::{After, Index, TopicId, Want};
+use self::index::{After, Index, Next, TopicId, Want};
+use self::lineage::Judged;
 use self::reader::Place;
 use self::stats::Read;
 use super::start::{LastEventId, Start};
 use super::sync::RwLock;
 use super::tally::Register;
-use super::{Found, PAGE, ring};
+use super::{End, Found, PAGE, ring};
 use crate::entry::Entry;
 use crate::error::{SubmitAllError, SubmitError};
 use crate::event::Event;
@@ -78,6 +88,8 @@ pub(crate) struct TopicLog {
     name: Option<&'static str>,
     max_event_bytes: usize,
     policies: Policies,
+    /// The log that took the place of this one, if it is kept elsewhere.
+    successor: OnceLock<Arc<Self>>,
     /// What fits into every topic.
     least_bytes: usize,
     /// Whether a reader has to know the time.
@@ -102,6 +114,7 @@ impl TopicLog {
             index: RwLock::new(Index::new(policies.clone())),
             policies,
             register: Register::new(),
+            successor: OnceLock::new(),
             name,
             max_event_bytes,
         }
@@ -245,16 +258,30 @@ impl TopicLog {
         let now = self.now();
         let mut index = self.index.write();
         let newest = index.next() - 1;
+        let mut is_too_old = false;
         let (begin, reason) = match subscribe.last_event_id {
             None => (Begin::By(subscribe.start), None),
             Some(LastEventId::At(id)) if id.epoch() != index.epoch() => (
                 Begin::By(subscribe.start),
                 Some((GapReason::Epoch, Some(id))),
             ),
-            Some(LastEventId::At(id)) if id.offset() > newest => {
-                (Begin::By(Start::Oldest), Some((GapReason::Ahead, Some(id))))
+            Some(LastEventId::At(id)) => {
+                let tell = |reason| Some((reason, Some(id)));
+                match index.judge(id) {
+                    Judged::Same => (Begin::After(id.offset()), None),
+                    Judged::Foreign => (
+                        Begin::By(subscribe.start),
+                        Some((GapReason::Malformed, None)),
+                    ),
+                    Judged::Ahead => (Begin::By(Start::Oldest), tell(GapReason::Ahead)),
+                    Judged::Forked(fork) => (Begin::After(fork), tell(GapReason::Diverged)),
+                    Judged::Diverged => (Begin::By(Start::Oldest), tell(GapReason::Diverged)),
+                    Judged::TooOld => {
+                        is_too_old = true;
+                        (Begin::After(id.offset()), tell(GapReason::Evicted))
+                    }
+                }
             }
-            Some(LastEventId::At(id)) => (Begin::After(id.offset()), None),
             Some(LastEventId::Malformed) => (
                 Begin::By(subscribe.start),
                 Some((GapReason::Malformed, None)),
@@ -326,32 +353,46 @@ impl TopicLog {
             Begin::After(told) => told,
             Begin::By(_) => first - 1,
         };
-        let mut ahead = None;
-        let is_at_end = index
-            .next_of(&mut wants, &mut ahead, told, subscribe.conflate, now)
-            .is_none();
-        let gap = reason.map(|(reason, from)| Gap::new(reason, None, from, index.position(told)));
         let holds = is_counted && index.hold_for(wants.iter());
         let reads = Read::all(&index, &wants);
         let seated = self.register.enter(subscribe.name.clone(), told + 1, reads);
-        drop(index);
-        wake(&after.woken);
-        let reader = Reader {
+        let mut reader = Reader {
             told,
             joined: newest,
             // Who brings no id is told where it begins.
             known: told,
-            is_replaying: !is_at_end,
+            scarred: match begin {
+                Begin::After(told) => told,
+                Begin::By(_) => newest,
+            },
+            is_replaying: false,
             conflates: subscribe.conflate,
             is_counted,
             holds,
             passed: Vec::new(),
             seated,
             wants,
-            ahead,
+            ahead: None,
             places,
             added: Vec::new(),
         };
+        let mut next = reader.next(&index, now);
+        // Of values nothing is missed but the value.
+        let reason = reason.filter(|_| !is_too_old || index.wants_lossless(&reader.wants));
+        let gap = reason.map(|(reason, from)| {
+            // What is also gone behind that is told with it.
+            if let Some((offset, lost)) = next
+                && !matches!(lost, Next::Event(_))
+            {
+                reader.lose(&index, offset, lost, now);
+                next = reader.next(&index, now);
+            }
+            Gap::new(reason, None, from, index.position(reader.told))
+        });
+        reader.known = reader.told;
+        reader.is_replaying = next.is_some();
+        drop(index);
+        wake(&after.woken);
         (reader, gap)
     }
 
@@ -529,6 +570,10 @@ impl TopicLog {
         reader: &mut Reader,
         bytes: usize,
     ) -> Poll<Found<(Entry, Vec<Entry>)>> {
+        if self.successor.get().is_some() {
+            // What is left of it may not be what the engine has any more.
+            return Poll::Ready(Found::End(End::Closed));
+        }
         if !reader.added.is_empty() {
             let current = reader.added.remove(0);
             self.count_added(reader, &current);

@@ -26,6 +26,8 @@ pub(crate) struct Reader {
     pub(super) joined: u64,
     /// The offset that the client knows, by an event, a gap or a bookmark.
     pub(super) known: u64,
+    /// The offset up to which it was told of [scars](super::index::Scar), or is not to be.
+    pub(super) scarred: u64,
     /// It has not yet come to the end of what there was when it came.
     pub(super) is_replaying: bool,
     /// It wants the newest event of each topic alone.
@@ -81,6 +83,9 @@ impl Reader {
             if index.is_closed() {
                 return (Poll::Ready(Found::End(End::Closed)), Vec::new());
             }
+            if index.is_away() {
+                return (Poll::Ready(Found::End(End::Unavailable)), Vec::new());
+            }
             // Woken by `append` and `close`.
             let places = self.places.iter_mut();
             let replaced =
@@ -104,9 +109,7 @@ impl Reader {
         let id = match next {
             Next::Event(id) => id,
             next if self.ends_by(offset, next) => return Found::End(End::Slow),
-            Next::Lost { topic, .. } => {
-                return Found::Gap(self.lose(index, offset, topic, now));
-            }
+            next => return Found::Gap(self.lose(index, offset, next, now)),
         };
         let Some(first) = index.event(id, offset) else {
             debug_assert!(false, "what comes next is there");
@@ -149,14 +152,22 @@ impl Reader {
         }
     }
 
-    fn next(&mut self, index: &Index, now: Option<Instant>) -> Option<(u64, Next)> {
-        index.next_of(
+    pub(super) fn next(&mut self, index: &Index, now: Option<Instant>) -> Option<(u64, Next)> {
+        let next = index.next_of(
             &mut self.wants,
             &mut self.ahead,
             self.told,
             self.conflates,
             now,
-        )
+        );
+        if self.conflates {
+            return next;
+        }
+        match (index.next_scar(&self.wants, self.scarred), next) {
+            (Some((scar, _)), Some((offset, _))) if offset <= scar => next,
+            (Some(scar), _) => Some(scar),
+            (None, _) => next,
+        }
     }
 
     fn tell(&mut self, topic: Option<TopicId>, offset: u64) {
@@ -225,29 +236,52 @@ impl Reader {
 
     /// Tells of the mark at `offset`, together with those between which and it there is
     /// no event.
-    fn lose(
+    pub(super) fn lose(
         &mut self,
         index: &Index,
         offset: u64,
-        topic: Option<TopicId>,
+        next: Next,
         now: Option<Instant>,
     ) -> Gap {
         let from = index.position(self.told);
-        let reason = if offset > self.joined {
-            GapReason::Slow
-        } else {
-            GapReason::Evicted
+        let reason = match next {
+            Next::Scar { reason, .. } => reason,
+            _ if offset > self.joined => GapReason::Slow,
+            _ => GapReason::Evicted,
         };
-        let mut missed = self.miss(index, topic, now);
-        self.tell(topic, offset);
-        while let Some((offset, next @ Next::Lost { topic, .. })) = self.next(index, now)
+        let mut missed = self.pass_over(index, offset, next, now);
+        while let Some((offset, next)) = self.next(index, now)
+            && !matches!(next, Next::Event(_))
             && !self.ends_by(offset, next)
         {
-            let more = self.miss(index, topic, now);
+            let more = self.pass_over(index, offset, next, now);
             missed = missed.zip(more).map(|(missed, more)| missed + more);
-            self.tell(topic, offset);
         }
         Gap::new(reason, missed, Some(from), index.position(self.told))
+    }
+
+    /// Goes on behind what is no event. How many events that were, if it is known.
+    fn pass_over(
+        &mut self,
+        index: &Index,
+        offset: u64,
+        next: Next,
+        now: Option<Instant>,
+    ) -> Option<u64> {
+        match next {
+            Next::Event(_) => None,
+            Next::Lost { topic, .. } => {
+                let missed = self.miss(index, topic, now);
+                self.tell(topic, offset);
+                missed
+            }
+            Next::Scar { events, .. } => {
+                self.scarred = offset;
+                // It may stand where it has been told an event.
+                self.tell(None, offset.max(self.told));
+                events
+            }
+        }
     }
 
     /// How many events of a topic it will not get, if that is known.

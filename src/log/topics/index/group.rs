@@ -101,6 +101,10 @@ impl Index {
             .position(|want| matches!(want, Want::Group { id, .. } if id == wanted))
     }
 
+    pub(in crate::log::topics) fn pattern(&self, id: GroupId) -> Option<&Pattern> {
+        self.groups.get(id.0).map(|group| &group.pattern)
+    }
+
     pub(in crate::log::topics) fn topics_of(&self, id: GroupId) -> &[TopicId] {
         self.groups.get(id.0).map_or(&[], |group| &group.topics)
     }

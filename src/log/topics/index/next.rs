@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::ahead::Ahead;
 use super::group::{From, GroupId};
 use super::{Index, TopicId};
+use crate::gap::GapReason;
 
 /// One thing that a reader wants.
 #[derive(Debug)]
@@ -51,6 +52,11 @@ pub(in crate::log::topics) enum Next {
     Lost {
         topic: Option<TopicId>,
         disconnects: bool,
+    },
+    /// See [`Scar`](super::Scar).
+    Scar {
+        reason: GapReason,
+        events: Option<u64>,
     },
 }
 
