@@ -2,6 +2,7 @@
 
 mod contract;
 mod damage;
+mod full;
 mod keep;
 mod kill;
 mod support;

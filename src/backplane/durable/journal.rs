@@ -47,23 +47,24 @@ impl Journal {
         self.len
     }
 
-    /// What follows on this log, whose next offset this is.
+    /// What follows on this log, whose next offset this is. What is torn is cut off.
     pub(super) fn entries(&mut self, epoch: u64, next: u64) -> io::Result<Vec<Entry>> {
         let mut bytes = Vec::new();
         self.file.seek(SeekFrom::Start(0))?;
         self.file.read_to_end(&mut bytes)?;
         let (mut entries, mut rest, mut next) = (Vec::new(), bytes.as_slice(), next);
-        let mut run = None;
-        while let Some((entry, tag)) = read(epoch, &mut rest) {
-            // What another opening has left behind a torn end is not what follows.
-            if entry.offset > next || tag != *run.get_or_insert(tag) {
+        let mut whole = rest.len();
+        while let Some(entry) = read(epoch, &mut rest) {
+            if entry.offset > next {
                 break;
             }
             if entry.offset == next {
                 next = next.saturating_add(1);
                 entries.push(entry);
             }
+            whole = rest.len();
         }
+        self.cut(u64::try_from(bytes.len() - whole).unwrap_or(u64::MAX))?;
         Ok(entries)
     }
 
@@ -84,8 +85,14 @@ impl Journal {
 
     /// Everything is in the log.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.len = 0;
+        self.cut(0)
+    }
+
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        if len != self.len {
+            self.file.set_len(len)?;
+            self.len = len;
+        }
         Ok(())
     }
 }
@@ -103,7 +110,7 @@ fn write(epoch: u64, entry: &Entry, buffer: &mut Vec<u8>) {
     parts.iter().for_each(|part| buffer.extend(*part));
 }
 
-fn read(epoch: u64, rest: &mut &[u8]) -> Option<(Entry, u32)> {
+fn read(epoch: u64, rest: &mut &[u8]) -> Option<Entry> {
     let len = usize::try_from(u32::from_le_bytes(take(rest)?)).ok()?;
     let crc = u32::from_le_bytes(take(rest)?);
     let offset = u64::from_le_bytes(take(rest)?);
@@ -115,14 +122,68 @@ fn read(epoch: u64, rest: &mut &[u8]) -> Option<(Entry, u32)> {
     let [flags] = take(&mut body)?;
     let key_len = usize::try_from(u32::from_le_bytes(take(&mut body)?)).ok()?;
     let (key, record) = body.split_at_checked(key_len)?;
-    let whole = Whole::of(epoch, offset, record)?;
-    let topic = whole.topic()?;
+    let topic = Whole::of(epoch, offset, record)?.topic()?;
     let key = (flags & HAS_KEY != 0).then_some(std::str::from_utf8(key).ok()?);
-    let entry = Entry {
+    Some(Entry {
         offset,
         latest: (flags & IS_LATEST != 0).then_some(topic),
         key: key.map(Into::into),
         record: record.to_vec(),
-    };
-    Some((entry, whole.tag()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::Append;
+    use crate::backplane::durable::record::Draft;
+    use crate::{Event, Topic};
+
+    fn entry(offset: u64, data: &str) -> Entry {
+        let topic: Topic = "t".parse().expect("a topic");
+        let append = Append::new(topic.clone(), Event::new(data).once(data));
+        let draft = Draft::of(&append).expect("an event");
+        Entry {
+            offset,
+            latest: Some(topic),
+            key: draft.key.clone(),
+            record: draft.stamp(7, offset, 1, 2),
+        }
+    }
+
+    fn offsets(entries: &[Entry]) -> Vec<u64> {
+        entries.iter().map(|entry| entry.offset).collect()
+    }
+
+    /// What is appended behind a torn end is read again.
+    #[test]
+    fn a_torn_end_is_cut_off() {
+        let path = std::env::temp_dir().join(format!("tornadose-journal-{}", std::process::id()));
+        let mut journal = Journal::open(&path).expect("a journal");
+        let entries: Vec<_> = (3..8).map(|offset| entry(offset, "x")).collect();
+        journal.append(7, &entries).expect("written");
+        let len = journal.len();
+        for torn in (0..len).rev() {
+            journal.file.set_len(torn).expect("cut");
+            let mut journal = Journal::open(&path).expect("a journal");
+            let found = journal.entries(7, 4).expect("read");
+            let whole = 3 + torn * 5 / len;
+            assert_eq!(offsets(&found), (4..whole.max(4)).collect::<Vec<_>>());
+            journal
+                .append(7, &[entry(whole.max(4), "y")])
+                .expect("written");
+            let found = journal.entries(7, 4).expect("read");
+            assert_eq!(offsets(&found), (4..=whole.max(4)).collect::<Vec<_>>());
+            assert_eq!(
+                found.last().and_then(|entry| entry.key.as_deref()),
+                Some("y")
+            );
+            assert!(found.iter().all(|entry| entry.latest.is_some()));
+            // Of another log there is nothing.
+            assert!(journal.entries(8, 4).expect("read").is_empty());
+            assert_eq!(journal.len(), 0);
+            journal.append(7, &entries).expect("written");
+        }
+        std::fs::remove_file(&path).expect("a file");
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -88,9 +89,7 @@ impl Writer {
     /// Opens the log for the first time.
     pub(super) fn new(config: Config) -> Result<(Self, Arc<Shared>), Fault> {
         let directory = Directory::open(config.path.clone(), Arc::clone(&config.opener))?;
-        let opened = open::open(&directory, config.recover)?;
-        let set_aside = opened.set_aside.clone();
-        let (file, open) = prepare(&directory, &config, opened)?;
+        let (file, open, set_aside) = open(&directory, &config)?;
         let (window, watched) = watch::channel(Ok(file.window(open.state)));
         let shared = Arc::new(Shared {
             file: RwLock::new(Some(file)),
@@ -329,8 +328,8 @@ impl Writer {
             open::rewrite(&self.directory)?;
             self.is_doubtful = false;
         }
-        let opened = open::open(&self.directory, self.config.recover)?;
-        prepare(&self.directory, &self.config, opened)
+        let (file, open, _) = open(&self.directory, &self.config)?;
+        Ok((file, open))
     }
 
     fn end(mut self) {
@@ -351,11 +350,28 @@ fn tell(to: &watch::Sender<Known>, window: Known) {
     drop(to.send_replace(window));
 }
 
-/// Takes over a log that has just been opened.
+/// Opens the log, and says where the file is that had to be set aside.
+fn open(directory: &Directory, config: &Config) -> Result<(LogFile, Open, Option<PathBuf>), Fault> {
+    let opened = open::open(directory, config.recover)?;
+    let set_aside = opened.set_aside.clone();
+    let prepared = prepare(directory, config, opened, Durability::Immediate);
+    let (file, open) = match (prepared, config.fsync) {
+        // There is no room for what the journal holds. It stays there, and can be read.
+        (Err(Fault::Io(_)), Fsync::Every(_)) => {
+            let opened = open::open(directory, config.recover)?;
+            prepare(directory, config, opened, Durability::None)?
+        }
+        (prepared, _) => prepared?,
+    };
+    Ok((file, open, set_aside))
+}
+
+/// Takes over a log that has just been opened, and what its journal holds.
 fn prepare(
     directory: &Directory,
     config: &Config,
     opened: Opened,
+    durability: Durability,
 ) -> Result<(LogFile, Open), Fault> {
     let Opened {
         file,
@@ -366,10 +382,10 @@ fn prepare(
     let mut journal = Journal::open(&directory.journal())?;
     let entries = journal.entries(file.epoch, state.next)?;
     if !entries.is_empty() || file.is_over(state, &config.retention)? {
-        let durability = Durability::Immediate;
         state = file.store(&entries, state, &config.retention, None, durability)?;
     }
-    if journal.len() > 0 {
+    let is_durable = matches!(durability, Durability::Immediate);
+    if is_durable && journal.len() > 0 {
         journal.clear()?;
     }
     let mut once = Once::new(config.once);
@@ -387,7 +403,7 @@ fn prepare(
         forget: None,
         doubt,
         journal: is_needed.then_some(journal),
-        pending: None,
+        pending: (!is_durable).then(|| Instant::now() + PAUSE),
     };
     Ok((file, open))
 }
