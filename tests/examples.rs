@@ -3,6 +3,9 @@
 
 #[path = "examples/chat.rs"]
 mod chat;
+#[cfg(feature = "durable")]
+#[path = "examples/durable.rs"]
+mod durable;
 #[cfg(feature = "detached")]
 #[path = "examples/firehose.rs"]
 mod firehose;
@@ -503,6 +506,7 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         .args(["build", "--message-format=json-render-diagnostics"])
         .args(DEMOS.iter().map(|name| format!("--example={name}")))
         .args(cfg!(feature = "detached").then_some("--example=firehose"))
+        .args(cfg!(feature = "durable").then_some("--example=durable"))
         // As this test was built, so that there is mostly nothing to do.
         .args(["--profile", &profile()])
         .arg("--no-default-features");
@@ -514,6 +518,7 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         ("metrics", cfg!(feature = "metrics")),
         ("tracing", cfg!(feature = "tracing")),
         ("detached", cfg!(feature = "detached")),
+        ("durable", cfg!(feature = "durable")),
         ("full", cfg!(feature = "full")),
     ] {
         if on {

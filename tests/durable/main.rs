@@ -3,6 +3,10 @@
 mod contract;
 mod damage;
 mod full;
+mod hub;
 mod keep;
 mod kill;
 mod support;
+
+#[path = "../support/elsewhere.rs"]
+mod elsewhere;
