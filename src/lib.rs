@@ -193,6 +193,7 @@
 //! | `metrics` | no | [`Stats::record`] and counts of streams, for the `metrics` facade |
 //! | `tracing` | no | a log line where a stream or a store begins, ends or tells a gap |
 //! | `detached` | no | `Listener`: streams that leave their server |
+//! | `durable` | no | [`backplane::Durable`](backplane): a hub whose log is in a file and outlives the process |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

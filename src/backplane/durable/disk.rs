@@ -5,8 +5,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -157,16 +156,16 @@ fn sync_directory(_: &Path) -> io::Result<()> {
 /// same call says otherwise.
 pub(super) struct Disk {
     backend: Box<dyn StorageBackend>,
-    has_failed: Arc<AtomicBool>,
+    has_failed: Arc<OnceLock<()>>,
 }
 
 /// Whether a file could not be made durable.
 #[derive(Clone, Debug)]
-pub(super) struct Doubt(Arc<AtomicBool>);
+pub(super) struct Doubt(Arc<OnceLock<()>>);
 
 impl Doubt {
     pub(super) fn is_there(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.get().is_some()
     }
 }
 
@@ -200,7 +199,7 @@ impl StorageBackend for Disk {
     fn sync_data(&self) -> io::Result<()> {
         let synced = self.backend.sync_data();
         if synced.is_err() {
-            self.has_failed.store(true, Ordering::Release);
+            let _ = self.has_failed.set(());
         }
         synced
     }
