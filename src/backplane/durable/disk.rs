@@ -16,7 +16,7 @@ use super::error::Fault;
 
 /// A process that is just ending may still hold the log for so long.
 const PATIENCE: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
 
 /// How a file becomes what redb writes to: another way in tests alone.
 pub(super) type Opener = Arc<dyn Fn(File) -> Result<Box<dyn StorageBackend>, Fault> + Send + Sync>;
@@ -46,10 +46,14 @@ impl Directory {
             .truncate(false)
             .open(path.join("lock"))?;
         let begin = Instant::now();
+        let [mut pause, longest] = PAUSES;
         loop {
             match lock.try_lock() {
                 Ok(()) => break,
-                Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => {
+                    thread::sleep(pause);
+                    pause = longest.min(pause * 2);
+                }
                 Err(TryLockError::WouldBlock) => return Err(Fault::InUse),
                 // Where there are no such locks redb's own have to do.
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
@@ -93,7 +97,7 @@ impl Directory {
             .open(path)?;
         Ok(Disk {
             backend: (self.opener)(file)?,
-            has_failed: Arc::default(),
+            trouble: Trouble::default(),
         })
     }
 
@@ -151,27 +155,52 @@ fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A file that remembers whether the system could not make it durable: what it holds in
-/// memory and what is on the disk are two things from then on, and no later success of the
-/// same call says otherwise.
+/// A file that remembers what the system has refused.
 pub(super) struct Disk {
     backend: Box<dyn StorageBackend>,
-    has_failed: Arc<OnceLock<()>>,
+    trouble: Trouble,
 }
 
-/// Whether a file could not be made durable.
-#[derive(Clone, Debug)]
-pub(super) struct Doubt(Arc<OnceLock<()>>);
+/// What the system has refused to do with a file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trouble(Arc<Refused>);
 
-impl Doubt {
-    pub(super) fn is_there(&self) -> bool {
-        self.0.get().is_some()
+#[derive(Debug, Default)]
+struct Refused {
+    anything: OnceLock<()>,
+    durability: OnceLock<()>,
+}
+
+impl Trouble {
+    /// Whether the file could not be made durable: what it holds in memory and what is on
+    /// the disk are two things from then on, and no later success of the same call says
+    /// otherwise.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.0.durability.get().is_some()
+    }
+
+    /// What redb could not read although the system refused nothing is not in the file.
+    pub(super) fn judge(&self, fault: Fault) -> Fault {
+        match fault {
+            Fault::Io(error) if self.0.anything.get().is_none() => Fault::broken(error.to_string()),
+            fault => fault,
+        }
+    }
+
+    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+        if let Err(error) = &result
+            && !matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
+        {
+            let _ = self.0.anything.set(());
+        }
+        result
     }
 }
 
 impl Disk {
-    pub(super) fn doubt(&self) -> Doubt {
-        Doubt(Arc::clone(&self.has_failed))
+    pub(super) fn trouble(&self) -> Trouble {
+        self.trouble.clone()
     }
 }
 
@@ -185,27 +214,27 @@ type Lock = Result<bool, BackendError>;
 
 impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
-        self.backend.len()
+        self.trouble.note(self.backend.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.backend.read(offset, out)
+        self.trouble.note(self.backend.read(offset, out))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.backend.set_len(len)
+        self.trouble.note(self.backend.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let synced = self.backend.sync_data();
+        let synced = self.trouble.note(self.backend.sync_data());
         if synced.is_err() {
-            let _ = self.has_failed.set(());
+            let _ = self.trouble.0.durability.set(());
         }
         synced
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.backend.write(offset, data)
+        self.trouble.note(self.backend.write(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-/// Why a log cannot be opened. Nothing of it has been changed.
+/// Why a log cannot be opened. It stays where it is, for another attempt.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DurableError {
@@ -13,7 +13,8 @@ pub enum DurableError {
     #[error("the log is in use")]
     InUse,
 
-    /// Nothing of the file can be read as a log, for this reason.
+    /// Nothing of the file can be read as a log, for this reason, also not by redb's own
+    /// attempt at a repair, which may have changed some bytes of its head.
     /// [`recover`](super::DurableBuilder::recover) sets it aside and begins anew.
     #[error("the log is broken: {0}")]
     Broken(Arc<str>),

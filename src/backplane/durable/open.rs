@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use redb::{Builder, Database, ReadableDatabase, ReadableTable};
 
-use super::disk::{Directory, Disk, Doubt};
+use super::disk::{Directory, Disk, Trouble};
 use super::error::Fault;
 use super::file::{LATEST, LOG, LogFile, ONCE, State, contained};
 use super::record::Whole;
@@ -28,7 +28,7 @@ const STEP: usize = 4096;
 pub(super) struct Opened {
     pub(super) file: LogFile,
     pub(super) state: State,
-    pub(super) doubt: Doubt,
+    pub(super) trouble: Trouble,
     /// Where the file is that had to be set aside.
     pub(super) set_aside: Option<PathBuf>,
 }
@@ -74,13 +74,13 @@ pub(super) fn rewrite(directory: &Directory) -> Result<(), Fault> {
 /// Opens what is there if every page of it is what redb has written.
 fn check(directory: &Directory) -> Result<Opened, Fault> {
     let disk = directory.backend(&directory.log(), false)?;
-    let doubt = disk.doubt();
-    let db = database(disk, true)?;
-    let (file, state) = LogFile::load(db)?;
+    let trouble = disk.trouble();
+    let loaded = database(disk, true).and_then(LogFile::load);
+    let (file, state) = loaded.map_err(|fault| trouble.judge(fault))?;
     Ok(Opened {
         file,
         state,
-        doubt,
+        trouble,
         set_aside: None,
     })
 }
@@ -115,12 +115,14 @@ fn save(directory: &Directory) -> Result<(), Fault> {
 
 fn save_from_scrap(directory: &Directory) -> Result<(), Fault> {
     let disk = directory.backend(&directory.scrap(), false)?;
-    let from = database(disk, false)?;
-    let (epoch, next) = LogFile::identity(&from)?;
+    let trouble = disk.trouble();
+    let judge = |fault| trouble.judge(fault);
+    let from = database(disk, false).map_err(judge)?;
+    let (epoch, next) = LogFile::identity(&from).map_err(judge)?;
     let disk = directory.backend(&directory.draft(), true)?;
     let to = LogFile::make(database(disk, false)?, epoch, next)?;
-    copy_log(&from, &to)?;
-    copy_rest(&from, &to)?;
+    copy_log(&from, &trouble, &to)?;
+    copy_rest(&from, &trouble, &to)?;
     // What becomes of the scrap does not matter, not even if that is a panic.
     let _ = contained(|| {
         drop(from);
@@ -134,7 +136,7 @@ fn close(file: LogFile) -> Result<(), Fault> {
 }
 
 /// Copies the events, from the first whole one on, as far as they follow each other.
-fn copy_log(from: &Database, to: &LogFile) -> Result<(), Fault> {
+fn copy_log(from: &Database, trouble: &Trouble, to: &LogFile) -> Result<(), Fault> {
     let mut next = None;
     loop {
         let mut step = Vec::new();
@@ -157,9 +159,7 @@ fn copy_log(from: &Database, to: &LogFile) -> Result<(), Fault> {
             }
             Ok(())
         });
-        if let Err(Fault::Io(error)) = read {
-            return Err(error.into());
-        }
+        let is_end = unless_damaged(read, trouble)?;
         contained(|| {
             let change = to.db.begin_write()?;
             let mut log = change.open_table(LOG)?;
@@ -169,14 +169,23 @@ fn copy_log(from: &Database, to: &LogFile) -> Result<(), Fault> {
             drop(log);
             Ok(change.commit()?)
         })?;
-        if read.is_err() || step.len() < STEP {
+        if is_end || step.len() < STEP {
             return Ok(());
         }
     }
 }
 
+/// Whether what is damaged has been come to.
+fn unless_damaged(read: Result<(), Fault>, trouble: &Trouble) -> Result<bool, Fault> {
+    match read.map_err(|fault| trouble.judge(fault)) {
+        Ok(()) => Ok(false),
+        Err(Fault::Broken(_)) => Ok(true),
+        Err(fault) => Err(fault),
+    }
+}
+
 /// Copies the newest events and the keys.
-fn copy_rest(from: &Database, to: &LogFile) -> Result<(), Fault> {
+fn copy_rest(from: &Database, trouble: &Trouble, to: &LogFile) -> Result<(), Fault> {
     let (mut latest, mut once) = (Vec::new(), Vec::new());
     let read_latest = contained(|| {
         for entry in from.begin_read()?.open_table(LATEST)?.iter()? {
@@ -192,11 +201,8 @@ fn copy_rest(from: &Database, to: &LogFile) -> Result<(), Fault> {
         }
         Ok(())
     });
-    for read in [read_latest, read_once] {
-        if let Err(Fault::Io(error)) = read {
-            return Err(error.into());
-        }
-    }
+    unless_damaged(read_latest, trouble)?;
+    unless_damaged(read_once, trouble)?;
     contained(|| {
         let change = to.db.begin_write()?;
         {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use redb::Durability;
 use tokio::sync::{oneshot, watch};
 
-use super::disk::{Directory, Doubt};
+use super::disk::{Directory, Trouble};
 use super::error::Fault;
 use super::file::{Entry, LogFile, State, contained};
 use super::journal::Journal;
@@ -73,7 +73,7 @@ struct Open {
     once: Once,
     /// Up to which offset the keys in the file are too old.
     forget: Option<u64>,
-    doubt: Doubt,
+    trouble: Trouble,
     journal: Option<Journal>,
     /// Since when something is not durable.
     pending: Option<Instant>,
@@ -301,7 +301,7 @@ impl Writer {
     /// Closes the file, for this reason, and opens it again. Readers wait meanwhile.
     fn reopen(&mut self, why: Arc<str>) {
         if let Ok(open) = std::mem::replace(&mut self.open, Err(why)) {
-            self.is_doubtful |= open.doubt.is_there();
+            self.is_doubtful |= open.trouble.is_doubtful();
         }
         self.tried = Instant::now();
         let shared = Arc::clone(&self.shared);
@@ -376,7 +376,7 @@ fn prepare(
     let Opened {
         file,
         mut state,
-        doubt,
+        trouble,
         ..
     } = opened;
     let mut journal = Journal::open(&directory.journal())?;
@@ -401,7 +401,7 @@ fn prepare(
         tag,
         once,
         forget: None,
-        doubt,
+        trouble,
         journal: is_needed.then_some(journal),
         pending: (!is_durable).then(|| Instant::now() + PAUSE),
     };
