@@ -356,3 +356,11 @@ fn nothing_of_an_engine_is_shown() {
     let builder = tornadose::backplane::Durable::builder("/secret/place");
     assert!(!format!("{builder:?}").contains("secret"));
 }
+
+#[test]
+fn goes_to_any_thread() {
+    fn goes<T: Send + Sync + Unpin + 'static>() {}
+    goes::<tornadose::backplane::Durable>();
+    goes::<tornadose::backplane::DurableBuilder>();
+    goes::<DurableError>();
+}
