@@ -82,11 +82,6 @@ impl Directory {
         self.path.join("log.redb.new")
     }
 
-    /// A copy of what is broken, which may be broken more.
-    pub(super) fn scrap(&self) -> PathBuf {
-        self.path.join("log.redb.scrap")
-    }
-
     /// What to write to, and read from, instead of this file.
     pub(super) fn backend(&self, path: &Path, is_new: bool) -> Result<Disk, Fault> {
         let file = OpenOptions::new()

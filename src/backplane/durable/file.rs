@@ -82,7 +82,7 @@ impl LogFile {
     }
 
     /// The epoch of the log, and a lower bound of the offset that comes next.
-    pub(super) fn identity(db: &Database) -> Result<(u64, u64), Fault> {
+    pub(super) fn identity(db: &impl ReadableDatabase) -> Result<(u64, u64), Fault> {
         contained(|| {
             let meta = db.begin_read()?.open_table(META)?.get(0)?;
             let meta = meta.ok_or_else(|| Fault::broken("it holds no log"))?;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | nothing, or an empty file | a new log is made, under another name until it is whole |
 //! | a file that redb finds whole | it is read from end to end |
-//! | a file that redb finds damaged | a copy of it is read as far as that goes, into a new file; the damaged one is set aside |
+//! | a file that redb finds damaged | it is read as far as that goes, into a new file; the damaged one is set aside |
 //! | a file of which not even the identity can be read | an error; or, if that was asked for, it is set aside and a new log made |
 
 use std::fs;
@@ -36,7 +36,6 @@ pub(super) struct Opened {
 /// Opens the log of this directory. `recover`: also if nothing of it can be read.
 pub(super) fn open(directory: &Directory, recover: bool) -> Result<Opened, Fault> {
     directory.remove(&directory.draft())?;
-    directory.remove(&directory.scrap())?;
     let is_there = match fs::metadata(directory.log()) {
         Ok(metadata) => metadata.len() > 0,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
@@ -67,7 +66,9 @@ pub(super) fn open(directory: &Directory, recover: bool) -> Result<Opened, Fault
 /// Puts everything that the file holds into another one, which takes its place: of a file
 /// that could not be made durable nobody knows what is on the disk.
 pub(super) fn rewrite(directory: &Directory) -> Result<(), Fault> {
-    save(directory)?;
+    let Opened { file, trouble, .. } = check(directory)?;
+    copy(&file.db, &trouble, directory)?;
+    close(file)?;
     directory.publish()
 }
 
@@ -104,30 +105,34 @@ fn make(directory: &Directory) -> Result<(), Fault> {
 }
 
 /// Makes a log of what can be read of the one that is there, as a draft: all up to where
-/// it cannot be read any more.
+/// it cannot be read any more. It is opened for reading alone: redb panics at some damaged
+/// files, which is contained, and when it lets go of one that it may write, again, which
+/// would end the process.
 fn save(directory: &Directory) -> Result<(), Fault> {
-    directory.remove(&directory.draft())?;
-    fs::copy(directory.log(), directory.scrap())?;
-    let saved = save_from_scrap(directory);
-    let removed = directory.remove(&directory.scrap());
-    saved.and(removed)
+    let disk = directory.backend(&directory.log(), false)?;
+    let trouble = disk.trouble();
+    let opened = contained(|| {
+        let mut builder = Builder::new();
+        builder.set_cache_size(CACHE);
+        Ok(builder.open_read_only_with_backend(disk)?)
+    });
+    let from = opened.map_err(|fault| trouble.judge(fault))?;
+    copy(&from, &trouble, directory)
 }
 
-fn save_from_scrap(directory: &Directory) -> Result<(), Fault> {
-    let disk = directory.backend(&directory.scrap(), false)?;
-    let trouble = disk.trouble();
-    let judge = |fault| trouble.judge(fault);
-    let from = database(disk, false).map_err(judge)?;
-    let (epoch, next) = LogFile::identity(&from).map_err(judge)?;
+/// Copies what can be read to a draft.
+fn copy(
+    from: &impl ReadableDatabase,
+    trouble: &Trouble,
+    directory: &Directory,
+) -> Result<(), Fault> {
+    let identity = LogFile::identity(from);
+    let (epoch, next) = identity.map_err(|fault| trouble.judge(fault))?;
+    directory.remove(&directory.draft())?;
     let disk = directory.backend(&directory.draft(), true)?;
     let to = LogFile::make(database(disk, false)?, epoch, next)?;
-    copy_log(&from, &trouble, &to)?;
-    copy_rest(&from, &trouble, &to)?;
-    // What becomes of the scrap does not matter, not even if that is a panic.
-    let _ = contained(|| {
-        drop(from);
-        Ok(())
-    });
+    copy_log(from, trouble, &to)?;
+    copy_rest(from, trouble, &to)?;
     close(to)
 }
 
@@ -136,7 +141,7 @@ fn close(file: LogFile) -> Result<(), Fault> {
 }
 
 /// Copies the events, from the first whole one on, as far as they follow each other.
-fn copy_log(from: &Database, trouble: &Trouble, to: &LogFile) -> Result<(), Fault> {
+fn copy_log(from: &impl ReadableDatabase, trouble: &Trouble, to: &LogFile) -> Result<(), Fault> {
     let mut next = None;
     loop {
         let mut step = Vec::new();
@@ -185,7 +190,7 @@ fn unless_damaged(read: Result<(), Fault>, trouble: &Trouble) -> Result<bool, Fa
 }
 
 /// Copies the newest events and the keys.
-fn copy_rest(from: &Database, trouble: &Trouble, to: &LogFile) -> Result<(), Fault> {
+fn copy_rest(from: &impl ReadableDatabase, trouble: &Trouble, to: &LogFile) -> Result<(), Fault> {
     let (mut latest, mut once) = (Vec::new(), Vec::new());
     let read_latest = contained(|| {
         for entry in from.begin_read()?.open_table(LATEST)?.iter()? {
