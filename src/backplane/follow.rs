@@ -13,6 +13,7 @@
 //! | no answer | waits, for longer each time, and tries again |
 
 use std::convert::Infallible;
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,7 +106,7 @@ async fn attempt(
         append(link, &log, &mut reading, records).await?;
         if is_quiet || look <= Instant::now() {
             look = Instant::now() + LOOK;
-            if !is_unbroken(link, &log, &mut reading).await? {
+            if !is_unbroken(link, &log, &mut reading, true).await? {
                 reading = reload(link, engine).await?;
             }
         }
@@ -116,7 +117,7 @@ async fn attempt(
 async fn reopen(link: &Link, engine: &dyn Backplane) -> Result<Reader, BackplaneError> {
     let latest = Latest::new(&Arc::new(link.settings.policies.clone()));
     let mut reading = engine.open(&latest).await?;
-    if is_unbroken(link, &link.log(), &mut reading).await? {
+    if is_unbroken(link, &link.log(), &mut reading, false).await? {
         return Ok(reading);
     }
     drop(reading);
@@ -132,10 +133,15 @@ async fn reload(link: &Link, engine: &dyn Backplane) -> Result<Reader, Backplane
 
 /// Whether the engine still has what has been read of it, as its newest or before others.
 /// What it has let go of before that was read is told.
+///
+/// Where what was read last has been let go of, nothing shows that it was not another one.
+/// That is believed of the engine that it was read of, on the same connection, and of no
+/// other.
 async fn is_unbroken(
     link: &Link,
     log: &TopicLog,
     reading: &mut Reader,
+    is_same: bool,
 ) -> Result<bool, BackplaneError> {
     let Window {
         epoch,
@@ -148,19 +154,21 @@ async fn is_unbroken(
         return Ok(false);
     }
     let known = log.position_of(last);
+    if last > 0 && (last < oldest || known.tag().is_none()) && !is_same {
+        return Ok(false);
+    }
     if oldest > own_next {
         lose(link, log, reading, oldest).await?;
         link.has_read();
     }
     if last < oldest || known.tag().is_none() {
-        // It is not there any more: nothing tells that it was another one.
         return Ok(true);
     }
     let records = reading.read(last, 1).await?;
     Ok(match records.first() {
         Some(record) if record.position.offset() == last => record.position == known,
         // Trimmed, or deleted, meanwhile.
-        _ => true,
+        _ => is_same,
     })
 }
 
@@ -198,7 +206,7 @@ async fn lose(
     next: u64,
 ) -> Result<(), BackplaneError> {
     let (epoch, from) = log.place();
-    let latest = latest(reading, epoch, from..next).await?;
+    let latest = latest(&link.settings.policies, reading, epoch, from..next).await?;
     apply(link, log, latest);
     log.skip_to(next);
     Ok(())
@@ -206,14 +214,17 @@ async fn lose(
 
 /// The newest values that stand at these offsets, in their order.
 async fn latest(
+    policies: &Policies,
     reading: &mut Reader,
     epoch: u64,
-    offsets: std::ops::Range<u64>,
+    offsets: Range<u64>,
 ) -> Result<Vec<Record>, BackplaneError> {
     let mut latest = reading.latest().await?;
     latest.retain(|record| {
         let position = record.position;
-        position.epoch().number() == epoch && offsets.contains(&position.offset())
+        let is_value =
+            matches!(&record.content, Content::Event(topic, _) if policies.conflates(topic));
+        is_value && position.epoch().number() == epoch && offsets.contains(&position.offset())
     });
     latest.sort_by_key(|record| record.position.offset());
     Ok(latest)
@@ -256,11 +267,12 @@ async fn read(
         first,
         settings.window,
     );
-    let before = latest(reading, window.epoch, 0..first).await?;
+    let policies = &settings.policies;
+    let before = latest(policies, reading, window.epoch, 0..first).await?;
     log.apply(
         before
             .into_iter()
-            .map(|record| stored(record, &settings.policies))
+            .map(|record| stored(record, policies))
             .collect(),
     );
     loop {
@@ -280,11 +292,11 @@ async fn read(
             }
             // Somebody has taken something out of the middle, or of the end.
             let missing = begins.map_or(window.next, Position::offset);
-            let values = latest(reading, epoch, next..missing).await?;
+            let values = latest(policies, reading, epoch, next..missing).await?;
             log.apply(
                 values
                     .into_iter()
-                    .map(|record| stored(record, &settings.policies))
+                    .map(|record| stored(record, policies))
                     .collect(),
             );
             log.skip_to(missing);

@@ -125,70 +125,156 @@ impl History {
     }
 
     /// Holds what the client was told against what the log is: everything of its topics
-    /// that it should have had, once and in order, or a gap where it did not. `log` is all
-    /// that ever had a place in the log that there is at the end, of these topics, in order.
+    /// that it should have had, once and in order, or a gap where it did not. `all` is all
+    /// that ever had a place in the log that there is at the end, in order, also what has
+    /// been let go of since.
     ///
     /// What the engine stored and has lost is not of the log: who was told it has to be told
-    /// a gap behind it.
-    pub(crate) fn judge(&self, log: &[(Position, String)]) -> Result<(), String> {
-        let wrong = |at: usize, what: &str| {
-            let told = &self.told[at.saturating_sub(6)..(at + 3).min(self.told.len())];
-            Err(format!("{what}, at {at} of {told:?}"))
-        };
-        let between = |from: u64, to: u64| {
-            log.iter()
-                .filter(|(position, _)| (from + 1..to).contains(&position.offset()))
-                .count()
-        };
-        let mut place = 0;
-        // Told something that the engine has lost, and not told so yet.
-        let mut astray = false;
+    /// a gap behind it. What is lost of one topic is told before the next event of that.
+    pub(crate) fn judge(
+        &self,
+        all: &[(Position, Topic, String)],
+        wants: impl Fn(&Topic) -> bool,
+    ) -> Result<(), String> {
+        let mut names: Vec<_> = all.iter().map(|(_, topic, _)| topic).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|topic| wants(topic));
+        for name in &names {
+            let log = all.iter().filter(|(_, topic, _)| topic == *name);
+            let log: Vec<_> = log.map(|(position, _, _)| position.offset()).collect();
+            Judge::new(self, all, &log, names.len() == 1).judge()?;
+        }
+        Ok(())
+    }
+}
+
+/// What one client was told of one topic.
+struct Judge<'a> {
+    told: &'a [Told],
+    all: &'a [(Position, Topic, String)],
+    /// The offsets of the topic.
+    log: &'a [u64],
+    /// Whether the client reads no other.
+    is_alone: bool,
+    /// The newest offset that it was told, or that it was told that it is not told.
+    place: u64,
+    /// The same of this topic.
+    reached: u64,
+    /// The next event is the first that it is to have, wherever that is: it begins by policy.
+    begins: bool,
+    /// Told since the last event of the topic that events are missing; how many, if it was
+    /// told.
+    excused: Option<Option<u64>>,
+    /// Told something that the engine has lost, and not told so yet.
+    astray: bool,
+}
+
+impl<'a> Judge<'a> {
+    fn new(
+        history: &'a History,
+        all: &'a [(Position, Topic, String)],
+        log: &'a [u64],
+        is_alone: bool,
+    ) -> Self {
+        Self {
+            told: &history.told,
+            all,
+            log,
+            is_alone,
+            place: 0,
+            reached: 0,
+            begins: true,
+            excused: None,
+            astray: false,
+        }
+    }
+
+    fn judge(mut self) -> Result<(), String> {
         for (at, told) in self.told.iter().enumerate() {
-            match told {
-                Told::Begun(offset) => place = *offset,
-                Told::Event(position, data) => {
-                    let known = log.iter().find(|(of, _)| of == position);
-                    match known {
-                        Some((_, stored)) if stored != data => return wrong(at, "other data"),
-                        Some(_) if astray => return wrong(at, "no gap behind what was lost"),
-                        Some(_) if position.offset() <= place => return wrong(at, "repeated"),
-                        Some(_) if between(place, position.offset()) > 0 => {
-                            return wrong(at, "lost without a gap");
-                        }
-                        Some(_) => place = position.offset(),
-                        None => astray = true,
-                    }
+            let judged = match told {
+                Told::Begun(offset) => {
+                    (self.place, self.reached) = (*offset, *offset);
+                    (self.begins, self.astray) = (true, false);
+                    self.excused = None;
+                    Ok(())
                 }
-                Told::Gap(reason, missed, resume) => {
-                    let is_of_log = match reason {
-                        GapReason::Epoch | GapReason::Ahead | GapReason::Diverged => true,
-                        _ => !astray,
-                    };
-                    if !is_of_log {
-                        return wrong(at, "the wrong gap");
-                    }
-                    if let (Some(missed), false) = (missed, astray)
-                        && *reason != GapReason::Corrupt
-                    {
-                        let lost = between(place, resume.offset() + 1) as u64;
-                        if lost != *missed {
-                            return wrong(at, &format!("{lost} were missed"));
-                        }
-                    }
-                    place = resume.offset();
-                    // It may lead to what is lost, too, and then another one follows.
-                    astray = log
-                        .iter()
-                        .all(|(position, _)| position.partial_cmp(resume).is_none());
-                }
-            }
+                Told::Event(position, data) => self.event(*position, data),
+                Told::Gap(reason, missed, resume) => self.gap(*reason, *missed, *resume),
+            };
+            judged.map_err(|wrong| self.show(&wrong, at))?;
         }
-        if astray && !log.is_empty() {
-            return wrong(self.told.len(), "the last gap is missing");
-        }
-        match log.iter().find(|(position, _)| position.offset() > place) {
-            Some(missing) => wrong(self.told.len(), &format!("never told of {missing:?}")),
+        let behind = self.log.iter().find(|offset| **offset > self.reached);
+        match behind {
+            _ if self.astray => Err(self.show("no gap behind what was lost", self.told.len())),
+            Some(missing) => Err(self.show(&format!("never told of {missing}"), self.told.len())),
             None => Ok(()),
         }
+    }
+
+    fn show(&self, wrong: &str, at: usize) -> String {
+        let told = &self.told[at.saturating_sub(14)..(at + 12).min(self.told.len())];
+        format!("{wrong}, at {at} of {told:?}")
+    }
+
+    fn event(&mut self, position: Position, data: &str) -> Result<(), String> {
+        let offset = position.offset();
+        let known = self.all.iter().find(|(of, _, _)| *of == position);
+        match known {
+            None => self.astray = true,
+            Some((_, _, stored)) if stored != data => return Err("other data".into()),
+            Some(_) if self.astray => return Err("no gap behind what was lost".into()),
+            Some(_) if offset <= self.place => return Err("repeated or out of order".into()),
+            Some(_) => {
+                if self.log.contains(&offset) {
+                    let missing = self.missing(offset) as u64;
+                    match self.excused {
+                        _ if self.begins => {}
+                        None if missing > 0 => return Err("lost without a gap".into()),
+                        Some(Some(missed)) if self.is_alone && missing != missed => {
+                            return Err(format!("{missing} were missed, not {missed}"));
+                        }
+                        _ => {}
+                    }
+                    self.reached = offset;
+                    (self.begins, self.excused) = (false, None);
+                }
+                self.place = offset;
+            }
+        }
+        Ok(())
+    }
+
+    fn gap(
+        &mut self,
+        reason: GapReason,
+        missed: Option<u64>,
+        resume: Position,
+    ) -> Result<(), String> {
+        let was_astray = std::mem::take(&mut self.astray);
+        self.place = resume.offset();
+        match reason {
+            GapReason::Epoch | GapReason::Ahead | GapReason::Diverged => {
+                self.begins = true;
+                self.reached = resume.offset();
+            }
+            // What cannot be read is not in what it is held against.
+            GapReason::Corrupt => {}
+            _ if was_astray => self.excused = Some(None),
+            _ => {
+                let before = self.excused.unwrap_or(Some(0));
+                self.excused = Some(before.zip(missed).map(|(one, other)| one + other));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of the topic stand between what it was told last and this.
+    fn missing(&self, before: u64) -> usize {
+        let range = self.reached + 1..before;
+        self.log
+            .iter()
+            .filter(|offset| range.contains(offset))
+            .count()
     }
 }

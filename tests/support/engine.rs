@@ -125,8 +125,9 @@ impl Engine {
             state.next = state.next.saturating_sub(events).max(1);
             let next = state.next;
             state.log.split_off(&next);
-            let log = state.log.values();
-            state.latest = log.filter_map(of_topic).collect();
+            state
+                .latest
+                .retain(|_, record| record.position.offset() < next);
         });
     }
 
@@ -221,13 +222,6 @@ impl State {
         while self.log.len() > self.most {
             self.log.pop_first();
         }
-    }
-}
-
-fn of_topic(record: &Record) -> Option<(Topic, Record)> {
-    match &record.content {
-        Content::Event(topic, _) => Some((topic.clone(), record.clone())),
-        _ => None,
     }
 }
 

@@ -128,17 +128,25 @@ impl TopicLog {
         untold: Option<&Gap>,
     ) -> (Reader, Option<Gap>) {
         let old = log.index.read();
-        let mut told = old.position(reader.told);
-        let is_same = old.epoch() == self.index.read().epoch();
-        if is_same
-            && let Judged::Forked(fork) = self.index.read().judge(told)
-            && reader.known <= fork
-        {
-            // Of what is lost it has been told nothing.
-            told = old.position(fork);
-        }
+        let mut told = reader.position(&old);
+        let index = self.index.read();
+        let is_same = index.epoch() == old.epoch();
+        let shared = index.shared().filter(|_| is_same);
+        drop(index);
+        let judged = shared.map(|shared| {
+            if reader.told <= shared {
+                return Judged::Same;
+            }
+            if reader.known <= shared {
+                // Of what is lost it has been told nothing.
+                told = old.position(shared);
+                return Judged::Same;
+            }
+            Judged::Forked(shared)
+        });
         let subscribe = Subscribe {
-            start: Start::Live,
+            // Of another log it has had nothing.
+            start: Start::Oldest,
             last_event_id: Some(LastEventId::At(told)),
             topics: old.topics_wanted(&reader.wants),
             conflate: reader.conflates,
@@ -147,13 +155,11 @@ impl TopicLog {
         };
         let begins = old.begins(&reader.wants);
         drop(old);
-        let (mut moved, gap) = self.subscribe(&subscribe);
-        if is_same {
-            // It is not to have what came before it.
-            let index = self.index.read();
-            index.begin_at(&mut moved.wants, &begins);
+        let (mut moved, gap) = self.subscribe_as(&subscribe, judged);
+        if judged.is_some() {
+            // It is not to have what came before it, nor to be told again.
+            self.index.read().begin_at(&mut moved.wants, &begins);
             moved.known = reader.known.min(moved.told);
-            moved.scarred = reader.scarred.max(moved.scarred.min(reader.told));
         }
         moved.added = std::mem::take(&mut reader.added);
         let gap = match (untold, gap) {

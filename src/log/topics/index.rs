@@ -33,7 +33,7 @@ use tokio::time::Instant;
 
 pub(super) use self::ahead::Ahead;
 pub(super) use self::group::GroupId;
-pub(super) use self::next::{Next, Want};
+pub(super) use self::next::{Mark, Next, Want};
 
 use self::group::{Group, Lost, RECENT};
 use self::scars::Scars;
@@ -135,6 +135,11 @@ impl Index {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    /// Whether the log is kept elsewhere.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.lineage.is_some()
     }
 
     pub(super) fn is_away(&self) -> bool {

@@ -15,6 +15,8 @@ pub(crate) struct Lineage {
     most: usize,
     /// What stood behind `fork` before the engine lost it, the newest such loss alone.
     lost: Option<Branch>,
+    /// Up to where the log before this one was the same, if that is known.
+    shared: Option<u64>,
 }
 
 /// In place of a tag that is not known. An event that has it cannot be told from others.
@@ -52,6 +54,7 @@ impl Lineage {
             tags: VecDeque::new(),
             most: most.max(1),
             lost: None,
+            shared: None,
         }
     }
 
@@ -88,8 +91,11 @@ impl Lineage {
     /// What an id of this epoch says, whose offset is not ahead of the log.
     pub(crate) fn judge(&self, id: Position) -> Judged {
         let Some(tag) = id.tag() else {
-            // It was given where nobody knew a tag: at the very beginning.
-            return Judged::Same;
+            // It was given where nobody knew the tag: at the very beginning there is none.
+            return match id.offset() {
+                0 => Judged::Same,
+                _ => Judged::TooOld,
+            };
         };
         match self.tag(id.offset()) {
             Some(known) if known == tag => Judged::Same,
@@ -109,39 +115,33 @@ impl Lineage {
         (id.tag() == Some(Tag(*tag))).then_some(lost.fork)
     }
 
-    /// The last offset that is of this log and of the one before it, if that parted from it.
-    pub(crate) fn parted(&self) -> Option<u64> {
-        self.lost.as_ref().map(|lost| lost.fork)
+    /// The last offset that means the same here and in the log before this one, if that is
+    /// known.
+    pub(crate) fn shared(&self) -> Option<u64> {
+        self.shared
     }
 
     /// Learns from the log before this one, of the same epoch: what is the same in both is
-    /// known here, too, and what is not is what was lost. Its events behind `shared`
-    /// differ; `None` if that is to be found out.
+    /// known here, too, and what is not is what was lost.
     pub(crate) fn learn(&mut self, from: &Self) {
         let both = from.next().min(self.next());
-        let known = (self.first.max(from.first)..both).rev();
-        let mut compared = false;
-        let same = known.into_iter().find(|offset| {
-            compared = true;
-            self.tag(*offset).is_some() && self.tag(*offset) == from.tag(*offset)
-        });
-        let fork = match same {
-            Some(same) => same,
-            // Nothing that both know is the same: it may have parted anywhere before.
-            None if compared => return,
-            // They do not overlap: nothing tells that it parted.
-            None => from
-                .next()
-                .saturating_sub(1)
-                .min(self.first.saturating_sub(1)),
+        let mut known = (self.first.max(from.first)..both).rev();
+        let same = known
+            .find(|offset| self.tag(*offset).is_some() && self.tag(*offset) == from.tag(*offset));
+        // Otherwise it may have parted anywhere before.
+        let Some(fork) = same else {
+            return;
         };
         let lost: Vec<_> = (fork + 1..from.next())
             .map_while(|offset| from.tag(offset))
             .map(|Tag(tag)| tag)
             .collect();
         self.lost = if lost.is_empty() {
+            // All of it was.
+            self.shared = Some(u64::MAX - 1);
             from.lost.clone().filter(|lost| lost.fork <= fork)
         } else {
+            self.shared = Some(fork);
             Some(Branch { fork, tags: lost })
         };
         // What stands before all that is known here, without a hole between.
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(apart.judge(id(3, 3)), Judged::TooOld);
         let mut next = of(5, &[]);
         next.learn(&of(2, &[2, 3, 4]));
-        assert_eq!(next.judge(id(4, 4)), Judged::Same);
+        assert_eq!(next.judge(id(4, 4)), Judged::TooOld);
     }
 
     #[test]

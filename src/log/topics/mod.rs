@@ -255,37 +255,38 @@ impl TopicLog {
     /// Registers a subscription; every one must be given back to
     /// [`unsubscribe`](Self::unsubscribe).
     pub(crate) fn subscribe(&self, subscribe: &Subscribe) -> (Reader, Option<Gap>) {
+        self.subscribe_as(subscribe, None)
+    }
+
+    /// The same for one of whose id it is known already what it says.
+    fn subscribe_as(&self, subscribe: &Subscribe, judged: Option<Judged>) -> (Reader, Option<Gap>) {
         let now = self.now();
         let mut index = self.index.write();
         let newest = index.next() - 1;
+        let judge = |id| judged.unwrap_or_else(|| index.judge(id));
+        let by_policy = Begin::By(subscribe.start);
         let mut is_too_old = false;
         let (begin, reason) = match subscribe.last_event_id {
-            None => (Begin::By(subscribe.start), None),
-            Some(LastEventId::At(id)) if id.epoch() != index.epoch() => (
-                Begin::By(subscribe.start),
-                Some((GapReason::Epoch, Some(id))),
-            ),
+            None => (by_policy, None),
+            Some(LastEventId::Malformed) => (by_policy, Some((GapReason::Malformed, None))),
             Some(LastEventId::At(id)) => {
                 let tell = |reason| Some((reason, Some(id)));
-                match index.judge(id) {
-                    Judged::Same => (Begin::After(id.offset()), None),
-                    Judged::Foreign => (
-                        Begin::By(subscribe.start),
-                        Some((GapReason::Malformed, None)),
-                    ),
-                    Judged::Ahead => (Begin::By(Start::Oldest), tell(GapReason::Ahead)),
-                    Judged::Forked(fork) => (Begin::After(fork), tell(GapReason::Diverged)),
-                    Judged::Diverged => (Begin::By(Start::Oldest), tell(GapReason::Diverged)),
-                    Judged::TooOld => {
-                        is_too_old = true;
-                        (Begin::After(id.offset()), tell(GapReason::Evicted))
+                if id.epoch() == index.epoch() {
+                    match judge(id) {
+                        Judged::Same => (Begin::After(id.offset()), None),
+                        Judged::Foreign => (by_policy, Some((GapReason::Malformed, None))),
+                        Judged::Ahead => (Begin::By(Start::Oldest), tell(GapReason::Ahead)),
+                        Judged::Forked(fork) => (Begin::After(fork), tell(GapReason::Diverged)),
+                        Judged::Diverged => (Begin::By(Start::Oldest), tell(GapReason::Diverged)),
+                        Judged::TooOld => {
+                            is_too_old = true;
+                            (Begin::After(id.offset()), tell(GapReason::Evicted))
+                        }
                     }
+                } else {
+                    (by_policy, tell(GapReason::Epoch))
                 }
             }
-            Some(LastEventId::Malformed) => (
-                Begin::By(subscribe.start),
-                Some((GapReason::Malformed, None)),
-            ),
         };
         let most = subscribe.topics.len();
         let (mut wants, mut places) = (Vec::with_capacity(most), Vec::with_capacity(most));
@@ -361,9 +362,10 @@ impl TopicLog {
             joined: newest,
             // Who brings no id is told where it begins.
             known: told,
-            scarred: match begin {
-                Begin::After(told) => told,
-                Begin::By(_) => newest,
+            scarred: told,
+            came: match subscribe.last_event_id {
+                Some(LastEventId::At(id)) if id.epoch() == index.epoch() => Some(id),
+                _ => None,
             },
             is_replaying: false,
             conflates: subscribe.conflate,
@@ -381,13 +383,13 @@ impl TopicLog {
         let reason = reason.filter(|_| !is_too_old || index.wants_lossless(&reader.wants));
         let gap = reason.map(|(reason, from)| {
             // What is also gone behind that is told with it.
-            if let Some((offset, lost)) = next
+            if let Some((_, lost)) = next
                 && !matches!(lost, Next::Event(_))
             {
-                reader.lose(&index, offset, lost, now);
+                reader.lose(&index, lost, now);
                 next = reader.next(&index, now);
             }
-            Gap::new(reason, None, from, index.position(reader.told))
+            Gap::new(reason, None, from, reader.position(&index))
         });
         reader.known = reader.told;
         reader.is_replaying = next.is_some();
@@ -535,7 +537,7 @@ impl TopicLog {
 
     /// The position up to which `reader` has everything.
     pub(crate) fn position(&self, reader: &Reader) -> Position {
-        self.index.read().position(reader.told)
+        reader.position(&self.index.read())
     }
 
     /// The next event.
@@ -591,7 +593,7 @@ impl TopicLog {
                 self.count_found(reader, &found);
                 drop(index);
                 drop(replaced);
-                reader.settle(told);
+                reader.settle();
                 return found;
             }
         }
@@ -602,7 +604,7 @@ impl TopicLog {
         reader.pass(&mut index, told, &mut after);
         drop(index);
         drop(replaced);
-        reader.settle(told);
+        reader.settle();
         wake(&after.woken);
         found
     }

@@ -37,6 +37,7 @@ impl Index {
             What::Corrupt(topic) => {
                 after.woken.extend(self.crowds());
                 self.scar(Scar {
+                    first: offset,
                     offset,
                     topic,
                     reason: GapReason::Corrupt,
@@ -51,11 +52,12 @@ impl Index {
         if next <= self.next {
             return Vec::new();
         }
-        self.next = next;
+        let first = std::mem::replace(&mut self.next, next);
         if let Some(lineage) = &mut self.lineage {
             lineage.skip_to(next);
         }
         self.scar(Scar {
+            first,
             offset: next - 1,
             topic: None,
             reason: GapReason::Evicted,
@@ -113,20 +115,23 @@ impl Index {
         begins.collect()
     }
 
-    /// The last offset that is also of the log before this one.
-    pub(in crate::log::topics) fn parted(&self) -> Option<u64> {
-        self.lineage.as_ref()?.parted()
+    /// See [`Lineage::shared`].
+    pub(in crate::log::topics) fn shared(&self) -> Option<u64> {
+        self.lineage.as_ref()?.shared()
     }
 
-    /// Lets each of these begin where it did in another log.
+    /// Lets each of these begin where it did in the log before this one, as far as offsets
+    /// mean the same.
     pub(in crate::log::topics) fn begin_at(&self, wants: &mut [Want], begins: &Begins) {
+        let Some(shared) = self.shared() else {
+            return;
+        };
+        let own = shared + 1;
         for want in wants {
             let topics = self.topics_wanted(std::slice::from_ref(want));
             let Some((_, begins, special)) = begins.iter().find(|(of, ..)| *of == topics) else {
                 continue;
             };
-            // Behind where they part, offsets are not what they were.
-            let own = self.parted().map_or(u64::MAX, |fork| fork + 1);
             let begins = (*begins).min(own);
             match want {
                 Want::Topic { from, .. } => *from = begins,

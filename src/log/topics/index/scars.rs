@@ -2,18 +2,21 @@
 //!
 //! A topic's own losses are its mark. A scar is what a log that is kept elsewhere has
 //! besides: events that the engine lost before they were read, and what cannot be read as
-//! an event. It stands right behind the event of its offset, if there is one, and is read
-//! as a gap by who has not been told that far.
+//! an event. It is read as a gap by who has not been told of it, before anything that may
+//! stand behind the first of what is missing.
 
 use std::collections::VecDeque;
 
-use super::Index;
+use super::group::From;
 use super::next::{Next, Want};
+use super::{Index, TopicId};
 use crate::gap::GapReason;
 use crate::topic::Topic;
 
 #[derive(Debug)]
 pub(in crate::log::topics) struct Scar {
+    /// The offsets of what may be missing.
+    pub(in crate::log::topics) first: u64,
     pub(in crate::log::topics) offset: u64,
     /// `None`: of any topic.
     pub(in crate::log::topics) topic: Option<Topic>,
@@ -35,6 +38,7 @@ impl Scars {
             && let Some(next) = self.0.front_mut()
         {
             next.events = None;
+            next.first = next.first.min(oldest.first);
             next.topic = next
                 .topic
                 .take()
@@ -62,23 +66,55 @@ impl Index {
         let first = scars.partition_point(|scar| scar.offset <= behind);
         let mut scars = scars.range(first..);
         let scar = scars.find(|scar| match &scar.topic {
-            Some(topic) => self.find(topic).is_some_and(|id| self.reads(wants, id)),
-            None => self.wants_lossless(wants),
+            Some(topic) => self
+                .find(topic)
+                .is_some_and(|id| self.is_wanted_at(wants, id, scar.offset)),
+            None => wants.iter().any(|want| self.misses_at(want, scar.offset)),
         })?;
         let next = Next::Scar {
+            offset: scar.offset,
             reason: scar.reason,
             events: scar.events,
         };
-        Some((scar.offset, next))
+        Some((scar.first, next))
     }
 
     /// Whether who wants this is told of what it has not had.
     pub(in crate::log::topics) fn wants_lossless(&self, wants: &[Want]) -> bool {
+        wants.iter().any(|want| self.misses_at(want, u64::MAX))
+    }
+
+    /// Whether an event that is missing there is missed: of a topic of which every event
+    /// counts, and which began before that.
+    fn misses_at(&self, want: &Want, offset: u64) -> bool {
+        match want {
+            Want::Topic { id, from, .. } => *from <= offset && !self.conflates(*id),
+            Want::Group {
+                id,
+                from,
+                else_from,
+                ..
+            } => {
+                let begins = |(id, from): &(TopicId, u64)| *from <= offset && !self.conflates(*id);
+                let may_miss = self
+                    .pattern(*id)
+                    .is_none_or(|pattern| self.policies.queue_any(pattern));
+                may_miss && (*else_from <= offset || from.iter().any(begins))
+            }
+        }
+    }
+
+    /// Whether a topic is wanted by any of these from before this offset on.
+    fn is_wanted_at(&self, wants: &[Want], topic: TopicId, offset: u64) -> bool {
+        let groups = self.state(topic).map_or(&[][..], |state| &state.groups);
         wants.iter().any(|want| match want {
-            Want::Topic { id, .. } => !self.conflates(*id),
-            Want::Group { id, .. } => self
-                .pattern(*id)
-                .is_none_or(|of| self.policies.queue_any(of)),
+            Want::Topic { id, from, .. } => *id == topic && *from <= offset,
+            Want::Group {
+                id,
+                from,
+                else_from,
+                ..
+            } => groups.contains(id) && From::new(from, *else_from).of(topic) <= offset,
         })
     }
 }
