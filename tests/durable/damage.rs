@@ -1,8 +1,8 @@
 //! Files that are torn or damaged: what is whole is kept, and nothing is invented.
 //!
 //! So many bits are flipped: `TORNADOSE_DURABLE_FLIPS`, 400 by default; and a file is cut at
-//! every so many bytes: `TORNADOSE_DURABLE_CUTS`, 499 by default. What the long runs were:
-//! 100,000 and 1.
+//! every so many bytes: `TORNADOSE_DURABLE_CUTS`, 499 by default. For a long run, which wants
+//! `--release`: 100,000 and 1.
 
 use std::collections::BTreeMap;
 use std::path::Path;
