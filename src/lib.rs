@@ -212,6 +212,7 @@
 //! | `redis` | no | `backplane::Redis`: that engine is Redis or Valkey |
 //! | `redis-tls` | no | the same over TLS |
 //! | `detached` | no | `Listener`: streams that leave their server |
+//! | `durable` | no | [`backplane::Durable`](backplane): a hub whose log is in a file and outlives the process |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

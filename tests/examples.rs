@@ -5,6 +5,9 @@
 mod chat;
 #[path = "examples/dashboard.rs"]
 mod dashboard;
+#[cfg(feature = "durable")]
+#[path = "examples/durable.rs"]
+mod durable;
 #[cfg(feature = "detached")]
 #[path = "examples/firehose.rs"]
 mod firehose;
@@ -530,6 +533,7 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         // It is judged by itself: by default it is one that asks others.
         .arg("--example=weather")
         .args(cfg!(feature = "detached").then_some("--example=firehose"))
+        .args(cfg!(feature = "durable").then_some("--example=durable"))
         // As this test was built, so that there is mostly nothing to do.
         .args(["--profile", &profile()])
         .arg("--no-default-features");
@@ -541,6 +545,7 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         ("metrics", cfg!(feature = "metrics")),
         ("tracing", cfg!(feature = "tracing")),
         ("detached", cfg!(feature = "detached")),
+        ("durable", cfg!(feature = "durable")),
         ("full", cfg!(feature = "full")),
     ] {
         if on {

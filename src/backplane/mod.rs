@@ -38,6 +38,8 @@
 //! A [`Backplane`] stores, and opens [`Reading`]s. It decides nothing: all of what is said
 //! above is done by the hub.
 
+#[cfg(feature = "durable")]
+mod durable;
 mod follow;
 mod link;
 mod outbox;
@@ -51,6 +53,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use thiserror::Error;
 
+#[cfg(feature = "durable")]
+pub use self::durable::{Durable, DurableBuilder, DurableError, Fsync};
 pub(crate) use self::link::{Link, Settings};
 pub(crate) use self::outbox::Answer;
 #[cfg(feature = "redis")]

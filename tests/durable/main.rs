@@ -1,0 +1,12 @@
+//! The log in a file: what it stores, what it survives, how it fails.
+
+mod contract;
+mod damage;
+mod full;
+mod hub;
+mod keep;
+mod kill;
+mod support;
+
+#[path = "../support/elsewhere.rs"]
+mod elsewhere;
