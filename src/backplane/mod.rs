@@ -33,6 +33,9 @@
 //! A [`Backplane`] stores, and opens [`Reading`]s. It decides nothing: all of what is said
 //! above is done by the hub.
 
+#[cfg(feature = "nats")]
+mod nats;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,9 +44,12 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::event::Event;
-use crate::log::topics::Policies;
+use crate::log::topics::{Policies, Policy};
 use crate::position::Position;
-use crate::topic::Topic;
+use crate::topic::{Pattern, Topic};
+
+#[cfg(feature = "nats")]
+pub use self::nats::{InvalidNats, Nats};
 
 /// What keeps the log of a [`Hub`](crate::Hub).
 ///
@@ -109,11 +115,40 @@ pub struct Append {
     pub is_latest: bool,
 }
 
+impl Append {
+    /// An event of this topic, of which every event matters.
+    #[must_use]
+    pub fn new(topic: Topic, event: Event) -> Self {
+        Self {
+            topic,
+            event,
+            is_latest: false,
+        }
+    }
+
+    /// The same, of a topic of which the newest event is kept.
+    #[must_use]
+    pub fn latest(mut self) -> Self {
+        self.is_latest = true;
+        self
+    }
+}
+
 /// Which topics are latest-value topics.
 #[derive(Clone)]
 pub struct Latest(Arc<Policies>);
 
 impl Latest {
+    /// The topics that match one of these patterns: for trying an engine without a hub.
+    #[must_use]
+    pub fn of(patterns: impl IntoIterator<Item = Pattern>) -> Self {
+        let rules = patterns.into_iter();
+        Self(Arc::new(Policies {
+            rules: rules.map(|pattern| (pattern, Policy::latest())).collect(),
+            ..Policies::default()
+        }))
+    }
+
     pub(crate) fn new(policies: &Arc<Policies>) -> Self {
         Self(Arc::clone(policies))
     }
