@@ -182,8 +182,7 @@ async fn credentials() {
 #[tokio::test]
 async fn an_account_without_jetstream() {
     let server = Server::with("accounts { plain { users: [ { user: ann, password: pw } ] } }");
-    let why = "JetStream is not enabled, or not for this account";
-    is_refused(at(&server, "ann:pw@"), why).await;
+    is_refused(at(&server, "ann:pw@"), "JetStream is not available").await;
 }
 
 #[tokio::test]

@@ -119,6 +119,7 @@ async fn what_is_no_event_is_corrupt_and_nothing_else_is() {
 async fn what_the_client_cannot_take_is_passed() {
     let server = Server::start();
     let engine = engine(&server);
+    let mut reading = open(&engine).await;
     let mut peer = server.peer();
     let poison: [&[u8]; 4] = [
         b"NATS/1.0\r\nEvent: \xff\xfe\r\n\r\n",
@@ -150,8 +151,9 @@ async fn what_the_client_cannot_take_is_passed() {
     // As the hub does: who has failed is opened anew, and goes on.
     let mut read = Vec::new();
     let mut failures = 0;
-    let mut reading = open(&engine).await;
+    let deadline = Instant::now() + PATIENCE;
     while read.len() < expected.len() {
+        assert!(Instant::now() < deadline, "{:?}", read.last());
         match reading
             .wait(read.len() as u64 + 1, 1024, Duration::from_millis(100))
             .await
@@ -202,6 +204,7 @@ async fn what_the_client_cannot_take_is_passed() {
     peer.publish(b"tornadose.a", None, b"behind");
     let mut read = Vec::new();
     while read.len() < 2 {
+        assert!(Instant::now() < deadline, "{:?}", read.last());
         match reading.wait(from + read.len() as u64, 1024, PATIENCE).await {
             Ok(records) => read.extend(records),
             Err(_) => reading = open(&engine).await,

@@ -1,6 +1,6 @@
 //! The engine on NATS, alone, against real servers: `tests/install` has put `nats-server`
 //! here.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 mod access;
 mod faults;

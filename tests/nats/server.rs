@@ -125,6 +125,17 @@ impl Server {
             .args([name, &child.id().to_string()])
             .status();
         assert!(done.expect("kill").success());
+        if name == "-STOP" {
+            let stat = format!("/proc/{}/stat", child.id());
+            let deadline = Instant::now() + PATIENCE;
+            while !fs::read_to_string(&stat)
+                .expect("a process")
+                .contains(") T ")
+            {
+                assert!(Instant::now() < deadline, "it does not stop");
+                std::thread::yield_now();
+            }
+        }
     }
 
     pub(crate) fn peer(&self) -> Peer {

@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::message::{Fields, Stored};
-use super::session::{Session, Trouble};
-use super::writer::next;
+use super::session::{Session, Trouble, next};
 
 /// How many messages are asked for at once.
 const MOST: u64 = 1024;

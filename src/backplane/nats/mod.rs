@@ -4,6 +4,7 @@
 //! and the topic is in the subject. A second stream copies those of latest-value topics and
 //! keeps the newest of each. The page `docs/nats.md` is the whole of it.
 
+mod batch;
 mod care;
 mod feed;
 mod message;

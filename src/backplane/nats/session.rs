@@ -4,12 +4,15 @@
 //! answered long ago must not be stored after all; so here a connection is one connection, and
 //! whoever needs another one asks for it.
 
+use std::future;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_nats::client::{Client, Request, RequestErrorKind};
 use async_nats::connection::State;
 use async_nats::{Auth, AuthError, ConnectErrorKind, ConnectOptions, Subscriber};
+use futures_core::Stream;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -159,6 +162,11 @@ pub(super) fn refusal(answer: &Value) -> Option<Trouble> {
     }
     let words = words.unwrap_or("an error without words").into();
     Some(Trouble::No(code.unwrap_or_default(), words))
+}
+
+/// The next message, `None` when the connection is over.
+pub(super) async fn next(messages: &mut Subscriber) -> Option<async_nats::Message> {
+    future::poll_fn(|cx| Pin::new(&mut *messages).poll_next(cx)).await
 }
 
 fn answer(identity: &Identity, nonce: &[u8]) -> Result<Auth, AuthError> {

@@ -17,6 +17,9 @@ const NO_STREAM: u64 = 10059;
 const NAME_TAKEN: u64 = 10058;
 const NO_MESSAGE: u64 = 10037;
 
+/// Of so many free bytes a batch takes only a part.
+const AMPLE: u64 = 16 << 20;
+
 /// What a stream says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Info {
@@ -26,6 +29,8 @@ pub(super) struct Info {
     pub(super) first: u64,
     /// The number that the next message will get.
     pub(super) next: u64,
+    /// How many messages it holds at least before it lets go of one.
+    pub(super) holds: u64,
 }
 
 /// What the stream says of itself, which is made if there is none; and its copy is made.
@@ -240,11 +245,24 @@ fn read(answer: &Value, name: &str) -> Result<Info, Trouble> {
     let state = |field| answer.get("state")?.get(field)?.as_u64();
     let (created, messages) = created.zip(state("messages")).ok_or(ODD)?;
     let (first, last) = state("first_seq").zip(state("last_seq")).ok_or(ODD)?;
+    let limit = |name| {
+        let limit = answer.get("config")?.get(name)?.as_i64()?;
+        u64::try_from(limit).ok().filter(|limit| *limit > 0)
+    };
+    let by_number = limit("max_msgs").unwrap_or(u64::MAX);
+    // How many fit into so many bytes, only those tell that are there.
+    let is_tight = |limit: u64| {
+        let used = state("bytes").unwrap_or_default();
+        limit.saturating_sub(used) < AMPLE
+    };
+    let by_size = limit("max_bytes").filter(|limit| is_tight(*limit));
+    let by_size = by_size.map_or(u64::MAX, |_| messages);
     let next = last.saturating_add(1);
     Ok(Info {
         epoch: text::hash(&format!("{name} {created}")),
         first: if messages == 0 { next } else { first },
         next,
+        holds: by_number.min(by_size),
     })
 }
 

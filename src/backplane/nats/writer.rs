@@ -1,24 +1,25 @@
-//! Storing events: all of a batch are sent, then all acknowledgements are awaited.
+//! Storing events, in batches that the copy of the newest can follow.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use async_nats::client::PublishErrorKind;
-use async_nats::{StatusCode, Subscriber};
-use bytes::Bytes;
-use futures_core::Stream;
-use serde_json::Value;
-use tokio::time::{Instant, timeout, timeout_at};
+use async_nats::Subscriber;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::message;
+use super::batch::Batch;
 use super::options::Options;
-use super::session::{Session, Trouble, refusal};
-use super::{stream, text};
+use super::session::{Session, Trouble};
+use super::stream::{self, Info};
+use super::text;
 use crate::backplane::{Append, AppendError};
 use crate::position::Position;
 
-/// JetStream's word for: the same key is being stored just now.
-const BEING_STORED: u64 = 10158;
+/// How much of what the log holds may come behind a latest value that has not been copied:
+/// one in so many. The rest is for those who store at the same time.
+const PART: u64 = 4;
+
+/// How often the copy is asked how far it is.
+const OFTEN: Duration = Duration::from_millis(5);
 
 type Answer = Result<Position, AppendError>;
 
@@ -29,15 +30,18 @@ pub(super) struct Writer {
 }
 
 /// A connection, and the log that it was opened for.
-struct Open {
-    session: Session,
-    inbox: String,
-    acks: Subscriber,
-    epoch: u64,
+pub(super) struct Open {
+    pub(super) session: Session,
+    pub(super) inbox: String,
+    pub(super) acks: Subscriber,
+    /// The log as it was when it was looked at last.
+    pub(super) log: Info,
     /// The number of the first acknowledgement that has not been asked for.
-    next_ack: u64,
+    pub(super) next_ack: u64,
     /// Whether an answer has not come in time.
-    is_doubtful: bool,
+    pub(super) is_doubtful: bool,
+    /// The first and the last of the latest values that may not have been copied yet.
+    uncopied: Option<(u64, u64)>,
 }
 
 impl Writer {
@@ -50,26 +54,55 @@ impl Writer {
     }
 
     pub(super) async fn append(&mut self, options: &Options, events: &[Append]) -> Vec<Answer> {
-        // Who is dropped in the middle of this leaves no connection behind.
-        let opening = timeout(2 * options.patience, self.open(options)).await;
-        let mut open = match opening.unwrap_or(Err(Trouble::SILENT)) {
-            Ok(open) => open,
-            Err(trouble) => return events.iter().map(|_| Err(not_stored(&trouble))).collect(),
-        };
+        let mut answers = Vec::with_capacity(events.len());
+        let mut rest = events;
+        while !rest.is_empty() {
+            // Who is dropped in the middle of this leaves no connection behind.
+            let opening = timeout(2 * options.patience, self.open(options, rest)).await;
+            let (mut open, count) = match opening.unwrap_or(Err(Trouble::SILENT)) {
+                Ok(open) => open,
+                Err(trouble) => {
+                    answers.extend(rest.iter().map(|_| Err(not_stored(&trouble))));
+                    break;
+                }
+            };
+            let (batch, others) = rest.split_at(count.min(rest.len()));
+            let is_sound = self.store(&mut open, options, batch, &mut answers).await;
+            if is_sound || (open.is_doubtful && !open.session.is_lost()) {
+                self.open = Some(open);
+            }
+            rest = others;
+            if !is_sound {
+                // They would come before what may be on its way.
+                answers.extend(rest.iter().map(|_| Err(AppendError::Unavailable)));
+                break;
+            }
+        }
+        answers
+    }
+
+    /// Whether the connection can be trusted and the log is the same.
+    async fn store(
+        &mut self,
+        open: &mut Open,
+        options: &Options,
+        events: &[Append],
+        answers: &mut Vec<Answer>,
+    ) -> bool {
         let tags: Vec<u32> = events.iter().map(|_| self.tag()).collect();
-        let mut batch = Batch::new(&mut open, options, events, &tags);
+        let session = open.session.clone();
+        let mut batch = Batch::new(open, options, events, &tags);
         batch.send().await;
-        let (session, stream) = (batch.open.session.clone(), &options.stream);
         let deadline = Instant::now() + options.patience;
         // Asked behind the events, on the same connection: if the log is the same by now, it
         // was the same when they were stored.
         let ((), log) = tokio::join!(
             batch.collect(options.patience),
-            timeout_at(deadline, stream::info(&session, stream)),
+            timeout_at(deadline, stream::info(&session, &options.stream)),
         );
         let mut is_over = false;
         match log {
-            Ok(Ok(info)) if info.epoch == batch.open.epoch => {}
+            Ok(Ok(log)) if log.epoch == batch.open.log.epoch => batch.open.log = log,
             Ok(Err(Trouble::SILENT)) | Err(_) => {
                 batch.open.is_doubtful = true;
                 batch.doubt();
@@ -79,38 +112,48 @@ impl Writer {
                 batch.doubt();
             }
         }
-        let answers = batch.finish(options).await;
-        if !is_over && !open.session.is_lost() {
-            self.open = Some(open);
+        let before = answers.len();
+        answers.extend(batch.finish(options).await);
+        let stored = events.iter().zip(answers.iter().skip(before));
+        for (_, answer) in stored.filter(|(event, _)| event.is_latest) {
+            if let Ok(position) = answer {
+                let at = position.offset();
+                let (first, last) = open.uncopied.unwrap_or((at, at));
+                open.uncopied = Some((first.min(at), last.max(at)));
+            }
         }
-        answers
+        !is_over && !open.is_doubtful && !open.session.is_lost()
     }
 
-    async fn open(&mut self, options: &Options) -> Result<Open, Trouble> {
-        if let Some(mut open) = self.open.take().filter(|open| !open.session.is_lost()) {
-            if !open.is_doubtful {
-                return Ok(open);
-            }
-            // The same connection, so that what was sent on it comes before what will be.
-            if let Ok(info) = stream::info(&open.session, &options.stream).await
-                && info.epoch == open.epoch
-            {
+    /// A connection, and how many of these events may be stored now.
+    async fn open(
+        &mut self,
+        options: &Options,
+        events: &[Append],
+    ) -> Result<(Open, usize), Trouble> {
+        let mut open = match self.open.take().filter(|open| !open.session.is_lost()) {
+            Some(mut open) if open.is_doubtful => {
+                // The same connection, so that what was sent on it comes before what will be.
+                let log = stream::info(&open.session, &options.stream).await?;
+                if log.epoch != open.log.epoch {
+                    return Err(Trouble::SILENT);
+                }
                 open.is_doubtful = false;
-                return Ok(open);
+                open
             }
-            return Err(Trouble::SILENT);
-        }
-        let session = Session::connect(options).await?;
-        let info = stream::ensure(&session, options).await?;
-        let (inbox, acks) = session.inbox().await?;
-        Ok(Open {
-            session,
-            inbox,
-            acks,
-            epoch: info.epoch,
-            next_ack: 0,
-            is_doubtful: false,
-        })
+            Some(open) => open,
+            None => Open::new(options).await?,
+        };
+        let is_free = open.uncopied.is_none() && events.iter().all(|event| !event.is_latest);
+        let room = open.log.holds / PART;
+        let count = usize::try_from(room.max(1)).unwrap_or(usize::MAX);
+        let count = if is_free {
+            events.len()
+        } else {
+            count.min(events.len())
+        };
+        open.await_copy(options, count as u64, room).await?;
+        Ok((open, count))
     }
 
     fn tag(&mut self) -> u32 {
@@ -119,182 +162,60 @@ impl Writer {
     }
 }
 
-/// Events that are being stored.
-struct Batch<'a> {
-    open: &'a mut Open,
-    options: &'a Options,
-    events: &'a [Append],
-    tags: &'a [u32],
-    first_ack: u64,
-    answers: Vec<Option<Ack>>,
-    missing: usize,
-}
-
-/// What is known of an event.
-enum Ack {
-    /// It was stored, and here it is.
-    Stored(u64),
-    /// Another one with its key was stored before, there.
-    Duplicate(u64),
-    Not(AppendError),
-}
-
-impl<'a> Batch<'a> {
-    fn new(
-        open: &'a mut Open,
-        options: &'a Options,
-        events: &'a [Append],
-        tags: &'a [u32],
-    ) -> Self {
-        let first_ack = open.next_ack;
-        open.next_ack = first_ack.wrapping_add(events.len() as u64);
-        Self {
-            open,
-            options,
-            events,
-            tags,
-            first_ack,
-            answers: events.iter().map(|_| None).collect(),
-            missing: events.len(),
-        }
+impl Open {
+    async fn new(options: &Options) -> Result<Self, Trouble> {
+        let session = Session::connect(options).await?;
+        let log = stream::ensure(&session, options).await?;
+        // Whoever stored before us may have left some.
+        let subjects = stream::latest_subjects(options);
+        let newest = stream::newest(&session, &options.stream, &subjects).await?;
+        let copy = stream::info(&session, &stream::copy_of(options, log.epoch)).await?;
+        let newest = newest.filter(|newest| newest.seq >= copy.next);
+        let uncopied = newest.map(|newest| (log.first.max(copy.next), newest.seq));
+        let (inbox, acks) = session.inbox().await?;
+        Ok(Self {
+            session,
+            inbox,
+            acks,
+            log,
+            next_ack: 0,
+            is_doubtful: false,
+            uncopied,
+        })
     }
 
-    /// Hands all events over to the connection, in order.
-    async fn send(&mut self) {
-        let client = self.open.session.client().clone();
-        let deadline = Instant::now() + self.options.patience;
-        let mut is_closed = false;
-        let (events, tags) = (self.events, self.tags);
-        for (at, (event, tag)) in (0..).zip(events.iter().zip(tags)) {
-            if is_closed || self.open.session.is_lost() {
-                // It has never been handed over, so it will never be sent.
-                self.tell(at, Ack::Not(AppendError::Unavailable));
-                continue;
-            }
-            let subject = text::subject(&self.options.prefix, &event.topic, event.is_latest);
-            let reply = format!("{}.{}", self.open.inbox, self.first_ack.wrapping_add(at));
-            let headers = message::headers(event, *tag);
-            let data = Bytes::copy_from_slice(event.event.data().as_bytes());
-            let sending = client.publish_with_reply_and_headers(subject, reply, headers, data);
-            match timeout_at(deadline, sending).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
-                    let no = "larger than the server takes";
-                    self.tell(at, Ack::Not(AppendError::Refused(no.into())));
-                }
-                Ok(Err(_)) | Err(_) => {
-                    is_closed = true;
-                    self.tell(at, Ack::Not(AppendError::Unavailable));
-                }
-            }
-        }
-    }
-
-    /// Awaits the acknowledgements, each for so long after the one before it.
-    async fn collect(&mut self, patience: Duration) {
-        let end = Instant::now() + 2 * patience;
-        while self.missing > 0 {
-            let deadline = end.min(Instant::now() + patience);
-            match timeout_at(deadline, next(&mut self.open.acks)).await {
-                Ok(Some(message)) => self.acknowledge(&message),
-                // Nothing more can come of this connection.
-                Ok(None) => return,
-                Err(_) => {
-                    self.open.is_doubtful = true;
-                    return;
-                }
-            }
-        }
-    }
-
-    fn acknowledge(&mut self, message: &async_nats::Message) {
-        let number = message.subject.rsplit('.').next();
-        let number = number.and_then(|number| number.parse::<u64>().ok());
-        // Those of earlier batches come too late.
-        let Some(at) = number.and_then(|number| number.checked_sub(self.first_ack)) else {
-            return;
-        };
-        if message.status == Some(StatusCode::NO_RESPONDERS) {
-            // Nobody takes these subjects: there is no stream any more.
-            return self.tell(at, Ack::Not(AppendError::Unavailable));
-        }
-        let Ok(ack) = serde_json::from_slice::<Value>(&message.payload) else {
-            return self.tell(at, Ack::Not(AppendError::Unknown));
-        };
-        self.tell(at, self.judge(&ack));
-    }
-
-    fn judge(&self, ack: &Value) -> Ack {
-        match refusal(ack) {
-            Some(Trouble::No(BEING_STORED, _)) => return Ack::Not(AppendError::Unknown),
-            Some(trouble) => return Ack::Not(not_stored(&trouble)),
-            None => {}
-        }
-        let stream = ack.get("stream").and_then(Value::as_str);
-        let seq = ack.get("seq").and_then(Value::as_u64);
-        match seq.filter(|_| stream == Some(&*self.options.stream)) {
-            Some(seq) if ack.get("duplicate").and_then(Value::as_bool) == Some(true) => {
-                Ack::Duplicate(seq)
-            }
-            Some(seq) => Ack::Stored(seq),
-            None => Ack::Not(AppendError::Unknown),
-        }
-    }
-
-    fn tell(&mut self, at: u64, ack: Ack) {
-        let slot = usize::try_from(at)
-            .ok()
-            .and_then(|at| self.answers.get_mut(at));
-        if let Some(slot) = slot
-            && slot.is_none()
-        {
-            *slot = Some(ack);
-            self.missing = self.missing.saturating_sub(1);
-        }
-    }
-
-    /// It is not known of which log the acknowledgements speak.
-    fn doubt(&mut self) {
-        for answer in &mut self.answers {
-            if matches!(answer, Some(Ack::Stored(_) | Ack::Duplicate(_))) {
-                *answer = Some(Ack::Not(AppendError::Unknown));
-            }
-        }
-    }
-
-    async fn finish(self, options: &Options) -> Vec<Answer> {
-        let mut answers = Vec::with_capacity(self.answers.len());
-        let epoch = self.open.epoch;
+    /// Waits until the log would not let go of a latest value that has not been copied, if
+    /// so many more were stored.
+    async fn await_copy(
+        &mut self,
+        options: &Options,
+        count: u64,
+        room: u64,
+    ) -> Result<(), Trouble> {
+        let name = stream::copy_of(options, self.log.epoch);
         let deadline = Instant::now() + options.patience;
-        for (ack, tag) in self.answers.into_iter().zip(self.tags) {
-            answers.push(match ack {
-                Some(Ack::Stored(seq)) => Ok(Position::tagged(epoch, seq, *tag)),
-                Some(Ack::Duplicate(seq)) => {
-                    let getting = stream::get(&self.open.session, &options.stream, seq, false);
-                    match timeout_at(deadline, getting).await {
-                        Ok(Ok(Some(stored))) => Ok(Position::tagged(epoch, seq, stored.tag())),
-                        // It is gone already, and nobody can have another one there.
-                        Ok(Ok(None)) => Ok(Position::tagged(epoch, seq, *tag)),
-                        _ => Err(AppendError::Unknown),
-                    }
+        while let Some((first, last)) = self.uncopied {
+            let behind = self.log.next.saturating_sub(first).saturating_add(count);
+            if behind <= room {
+                return Ok(());
+            }
+            let copy = stream::info(&self.session, &name).await?;
+            self.uncopied = (copy.next <= last).then_some((first.max(copy.next), last));
+            if self.uncopied.is_some_and(|(now, _)| now == first) {
+                if Instant::now() >= deadline {
+                    return Err(Trouble::Away("the copy of the newest values is behind"));
                 }
-                Some(Ack::Not(error)) => Err(error),
-                None => Err(AppendError::Unknown),
-            });
+                sleep(OFTEN).await;
+            }
         }
-        answers
+        Ok(())
     }
 }
 
 /// What is answered where nothing was stored.
-fn not_stored(trouble: &Trouble) -> AppendError {
+pub(super) fn not_stored(trouble: &Trouble) -> AppendError {
     match trouble {
         Trouble::Away(_) => AppendError::Unavailable,
         Trouble::No(_, words) => AppendError::Refused(words.clone()),
     }
-}
-
-/// The next message, `None` when the connection is over.
-pub(super) async fn next(messages: &mut Subscriber) -> Option<async_nats::Message> {
-    std::future::poll_fn(|cx| std::pin::Pin::new(&mut *messages).poll_next(cx)).await
 }
