@@ -23,7 +23,7 @@ fn names(topics: usize) -> Vec<Topic> {
 
 fn submit(hub: &Hub, topic: &Topic) -> Position {
     let event = Event::new(black_box(EVENT)).topic(topic.clone());
-    hub.submit(event).expect("taken").id()
+    hub.submit(event).expect("taken").id().expect("in memory")
 }
 
 /// A hub in which each of these topics has an event.

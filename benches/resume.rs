@@ -17,7 +17,13 @@ fn resume(c: &mut Criterion) {
             .retention(Retention::new().events(events as usize).bytes(1 << 30))
             .build();
         let ids: Vec<Position> = (0..2 * events)
-            .map(|n| store.submit(n.to_string()).expect("small").id())
+            .map(|n| {
+                store
+                    .submit(n.to_string())
+                    .expect("small")
+                    .id()
+                    .expect("in memory")
+            })
             .collect();
         let mut random = fastrand::Rng::with_seed(7);
 

@@ -203,9 +203,12 @@ async fn submit(
         return Err(StatusCode::NOT_FOUND);
     }
     let event = Event::from_utf8(body).map_err(|_| StatusCode::BAD_REQUEST)?;
-    let submitted = hub.submit(named(event, &topic).topic(topic));
+    let submitted = match hub.submit(named(event, &topic).topic(topic)) {
+        Ok(submitted) => submitted.await,
+        Err(error) => Err(error),
+    };
     match submitted {
-        Ok(submitted) => Ok((StatusCode::ACCEPTED, submitted.id().to_string())),
+        Ok(id) => Ok((StatusCode::ACCEPTED, id.to_string())),
         Err(SubmitError::TooLarge { .. }) => Err(StatusCode::PAYLOAD_TOO_LARGE),
         Err(_) => Err(StatusCode::SERVICE_UNAVAILABLE),
     }

@@ -146,6 +146,26 @@ impl SubmitAllError {
     }
 }
 
+/// Why a hub that is to be kept elsewhere cannot be opened
+/// ([`HubBuilder::open`](crate::HubBuilder::open)). Nothing is left behind.
+#[cfg(feature = "backplane")]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The engine cannot be reached, or what it keeps is not a log.
+    #[error("the log cannot be read")]
+    Engine(#[from] crate::backplane::BackplaneError),
+
+    /// A policy says [`Overflow::Wait`](crate::Overflow::Wait): who submits cannot wait for
+    /// subscribers of other processes.
+    #[error("a hub that is kept elsewhere cannot wait for its subscribers")]
+    Waits,
+
+    /// [Presence](crate::HubBuilder::presence) counts the subscribers of one process.
+    #[error("a hub that is kept elsewhere cannot tell presence")]
+    Presence,
+}
+
 /// Why a text is no topic, or no pattern of topics.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]

@@ -39,7 +39,8 @@ use crate::topic::Topic;
 #[must_use = "an event does nothing until it is submitted"]
 pub struct Event {
     name: EventName,
-    retry: Option<Duration>,
+    /// In milliseconds: an event is handed back in errors, which should be small.
+    retry: Option<u32>,
     data: String,
     is_json: bool,
     topic: Option<Topic>,
@@ -141,7 +142,8 @@ impl Event {
     /// [`MAX_RETRY`](Self::MAX_RETRY). Default: not sent, which in browsers means
     /// about 3 seconds.
     pub fn retry(mut self, retry: Duration) -> Self {
-        self.retry = Some(retry.clamp(Self::MIN_RETRY, Self::MAX_RETRY));
+        let retry = retry.clamp(Self::MIN_RETRY, Self::MAX_RETRY);
+        self.retry = u32::try_from(retry.as_millis()).ok();
         self
     }
 
@@ -172,7 +174,7 @@ impl Event {
     /// The reconnection time that is told with this event, if any.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry
+        self.retry.map(|retry| Duration::from_millis(retry.into()))
     }
 
     /// The text, taken out.
@@ -204,7 +206,7 @@ impl fmt::Debug for Event {
         let shown: String = self.data.chars().take(64).collect();
         f.debug_struct("Event")
             .field("name", &self.name)
-            .field("retry", &self.retry)
+            .field("retry", &self.retry_after())
             .field("data", &shown)
             .field("data_len", &self.data.len())
             .finish()

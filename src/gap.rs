@@ -10,8 +10,10 @@ use crate::position::Position;
 /// lossless store with no gap between them are neighbours, and no gap is ever
 /// told when nothing is missing, with one honest exception: where the id that a
 /// client brings cannot be judged ([`Epoch`](GapReason::Epoch),
-/// [`Ahead`](GapReason::Ahead), [`Malformed`](GapReason::Malformed)) it is told
-/// that it *may* have missed something, and `missed` is `None`.
+/// [`Ahead`](GapReason::Ahead), [`Diverged`](GapReason::Diverged),
+/// [`Malformed`](GapReason::Malformed), and of a log that is kept
+/// [elsewhere](crate::backplane) an id so old that nothing is left there to judge it by) it
+/// is told that it *may* have missed something, and `missed` is `None`.
 ///
 /// To a browser it is an event of the name `gap` whose data is JSON, numbers as
 /// text because they may be larger than 2^53:

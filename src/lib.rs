@@ -56,6 +56,7 @@
 //! | [subscription](Subscription) | a position that moves |
 //! | [subscriber](Subscriber) | who is told: an [`EventSource`], a `WebSocketSubscriber`, or yours |
 //! | [gap](Gap) | what a subscriber is told in the place of events that it will not get |
+//! | [backplane] | an engine that keeps a log for several processes |
 //!
 //! # Stores
 //!
@@ -120,6 +121,21 @@
 //! same store to the same people: [`events.websocket()`](EventSource) is a handler to
 //! mount beside the other. Its messages carry the same ids, and a client goes on with
 //! `?lastEventId=`, from the one to the other if it likes.
+//!
+//! # Kept elsewhere
+//!
+//! The log of a [`Hub`] can outlive its process, and be read by several: with the feature
+//! `backplane` its tail is in an engine, and nothing else changes. An id means the same in
+//! every process, so a client that loses one goes on in another, from its `Last-Event-ID`.
+//! What is submitted is awaited, because it is stored elsewhere:
+//!
+//! ```text
+//! let hub = Hub::builder().open(engine).await?;    // in place of build()
+//! let id = hub.submit(event)?.await?;              // stored, or an error that says if it may be
+//! ```
+//!
+//! What the engine loses is told as a gap. See [`backplane`] for how, and for what an engine
+//! of your own has to do.
 //!
 //! # Detached streams
 //!
@@ -192,6 +208,7 @@
 //! | `websocket` | no | `WebSocketSubscriber`, for all of these servers; brings `hyper` |
 //! | `metrics` | no | [`Stats::record`] and counts of streams, for the `metrics` facade |
 //! | `tracing` | no | a log line where a stream or a store begins, ends or tells a gap |
+//! | `backplane` | no | [`HubBuilder::open`]: a hub whose log is kept by an engine |
 //! | `detached` | no | `Listener`: streams that leave their server |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -239,6 +256,8 @@ pub use crate::detached::{Io, Listener};
 pub use crate::entry::Entry;
 #[cfg(feature = "json")]
 pub use crate::error::JsonError;
+#[cfg(feature = "backplane")]
+pub use crate::error::OpenError;
 pub use crate::error::{
     InvalidName, InvalidOrigin, InvalidPosition, InvalidTopic, InvalidUtf8, SubmitAllError,
     SubmitError,

@@ -154,6 +154,16 @@ impl Epoch {
         Self(getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one(())))
     }
 
+    #[cfg(feature = "backplane")]
+    pub(crate) fn of(number: u64) -> Self {
+        Self(number)
+    }
+
+    #[cfg(feature = "backplane")]
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
     #[cfg(test)]
     pub(crate) const fn zero() -> Self {
         Self(0)

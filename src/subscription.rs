@@ -232,6 +232,14 @@ impl Subscription {
         }
     }
 
+    /// One that has ended before it began.
+    #[cfg(feature = "backplane")]
+    pub(crate) fn unavailable() -> Self {
+        let mut none = Self::from_stream(Nothing);
+        none.end = Some(End::Unavailable);
+        none
+    }
+
     /// A subscription to anything, for stores of your own that do not build on one
     /// of ours. The stream must keep the order of positions and tell its gaps.
     pub fn from_stream(stream: impl Stream<Item = Delivery> + Send + 'static) -> Self {
@@ -478,9 +486,10 @@ impl Subscription {
         &mut self,
         cx: &mut Context<'_>,
         poll_log: impl FnOnce(&Log, &mut Context<'_>, &mut Cursor) -> Poll<Found<T>>,
-        poll_topics: impl FnOnce(&TopicLog, &mut Context<'_>, &mut Reader) -> Poll<Found<T>>,
+        poll_topics: impl Fn(&TopicLog, &mut Context<'_>, &mut Reader) -> Poll<Found<T>>,
         of_entry: impl FnOnce(Entry) -> T,
     ) -> Poll<Found<T>> {
+        self.source.follow(&mut self.until);
         if let Some(end) = self.end {
             return Poll::Ready(Found::End(end));
         }
@@ -506,23 +515,11 @@ impl Subscription {
                 }
                 None => ready!(poll_log(log, cx, cursor)),
             },
-            Source::Topics { log, reader, gap } => match gap.take() {
-                Some(gap) => {
-                    log.tell(reader, &gap);
-                    Found::Gap(*gap)
-                }
-                None if self.until.is_some_and(|until| reader.has_all(until)) => {
-                    Found::End(End::Closed)
-                }
-                None => {
-                    let next = poll_topics(log, cx, reader);
-                    // It is also further where there was nothing for it to read.
-                    let is_over = self.until.is_some_and(|until| reader.has_reached(until));
-                    match next {
-                        Poll::Ready(found) => found,
-                        Poll::Pending if is_over => Found::End(End::Closed),
-                        Poll::Pending => return Poll::Pending,
-                    }
+            source @ Source::Topics { .. } => loop {
+                match ready!(source.poll_topics(cx, self.until, &poll_topics)) {
+                    // Another log has taken the place of this one.
+                    Found::End(End::Closed) if source.follow(&mut self.until) => {}
+                    found => break found,
                 }
             },
             Source::Stream(stream) => {
@@ -550,6 +547,57 @@ impl Subscription {
 }
 
 impl Source {
+    fn poll_topics<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        until: Option<u64>,
+        poll: impl Fn(&TopicLog, &mut Context<'_>, &mut Reader) -> Poll<Found<T>>,
+    ) -> Poll<Found<T>> {
+        let Self::Topics { log, reader, gap } = self else {
+            return Poll::Ready(Found::End(End::Closed));
+        };
+        if let Some(gap) = gap.take() {
+            log.tell(reader, &gap);
+            return Poll::Ready(Found::Gap(*gap));
+        }
+        if until.is_some_and(|until| reader.has_all(until)) {
+            return Poll::Ready(Found::End(End::Closed));
+        }
+        match poll(log, cx, reader) {
+            // It is also further where there was nothing for it to read.
+            Poll::Pending if until.is_some_and(|until| reader.has_reached(until)) => {
+                Poll::Ready(Found::End(End::Closed))
+            }
+            next => next,
+        }
+    }
+
+    /// Goes on in the log that has taken the place of this one, if one has.
+    #[cfg(feature = "backplane")]
+    fn follow(&mut self, until: &mut Option<u64>) -> bool {
+        let Self::Topics { log, reader, gap } = self else {
+            return false;
+        };
+        let Some(next) = log.successor().map(Arc::clone) else {
+            return false;
+        };
+        let (moved, told) = next.move_from(log, reader, gap.as_deref());
+        log.unsubscribe(reader);
+        *until = until.map(|_| next.end());
+        *self = Self::Topics {
+            log: next,
+            reader: Box::new(moved),
+            gap: told.map(Box::new),
+        };
+        true
+    }
+
+    #[cfg(not(feature = "backplane"))]
+    #[allow(clippy::unused_self, reason = "no log in memory is ever replaced")]
+    fn follow(&mut self, _until: &mut Option<u64>) -> bool {
+        false
+    }
+
     /// Tells who watches of what is more than an event.
     fn watch<T>(&self, found: &Found<T>) {
         if let Found::Events(_) = found {
@@ -570,6 +618,19 @@ impl Source {
             Found::End(End::Slow) => observe(&Happening::Slow { store }),
             Found::Events(_) | Found::End(End::Closed | End::Unavailable) => {}
         }
+    }
+}
+
+/// A stream of nothing.
+#[cfg(feature = "backplane")]
+struct Nothing;
+
+#[cfg(feature = "backplane")]
+impl Stream for Nothing {
+    type Item = Delivery;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        Poll::Ready(None)
     }
 }
 

@@ -110,6 +110,33 @@ impl Pattern {
         levels.next().is_none()
     }
 
+    /// Whether every topic that the other one matches is one of them.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let mut levels = other.0.split('/');
+        for expected in self.0.split('/') {
+            if expected == "#" {
+                return true;
+            }
+            match levels.next() {
+                Some(level) if level != "#" && (expected == "+" || expected == level) => {}
+                _ => return false,
+            }
+        }
+        levels.next().is_none()
+    }
+
+    /// Whether there may be a topic that both match.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let (mut own, mut others) = (self.0.split('/'), other.0.split('/'));
+        loop {
+            match (own.next(), others.next()) {
+                (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+                (Some(own), Some(other)) if own == "+" || other == "+" || own == other => {}
+                _ => return false,
+            }
+        }
+    }
+
     /// The pattern.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -333,6 +360,30 @@ mod tests {
                 topic.parse().expect("a topic"),
             );
             assert_eq!(pattern.matches(&topic), matches, "{pattern} {topic}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_may_cover_another_one() {
+        let pattern = |text: &str| Pattern::new(text).expect("a pattern");
+        for (one, other, covers, overlaps) in [
+            ("#", "#", true, true),
+            ("#", "a/+", true, true),
+            ("a/#", "a/+", true, true),
+            ("a/#", "a", true, true),
+            ("a/+", "a/#", false, true),
+            ("a/+", "a/b", true, true),
+            ("a/b", "a/+", false, true),
+            ("a/+", "b/+", false, false),
+            ("a/b", "a/b/c", false, false),
+            ("+/b", "a/+", false, true),
+            ("a", "a", true, true),
+            ("a", "b", false, false),
+        ] {
+            let (one, other) = (pattern(one), pattern(other));
+            assert_eq!(one.covers(&other), covers, "{one:?} {other:?}");
+            assert_eq!(one.overlaps(&other), overlaps, "{one:?} {other:?}");
+            assert_eq!(other.overlaps(&one), overlaps, "{one:?} {other:?}");
         }
     }
 }

@@ -134,7 +134,11 @@ fn end_of(store: &QueueStore) -> Position {
 }
 
 fn submit(store: &QueueStore, data: impl Into<Event>) -> Position {
-    store.submit(data).expect("open and small").id()
+    store
+        .submit(data)
+        .expect("open and small")
+        .id()
+        .expect("in memory")
 }
 
 fn comment() -> String {
@@ -207,7 +211,7 @@ async fn a_stream_of_a_data_store_opens_with_a_bare_comment() {
     assert_eq!(text(&mut empty), ":\n\n");
     assert_parked(&mut empty);
 
-    let id = store.submit("21.5").expect("open").id();
+    let id = store.submit("21.5").expect("open").id().expect("in memory");
     let mut full = reader(&events);
     assert_eq!(text(&mut full), ":\n\n");
     assert_eq!(text(&mut full), block(id, "21.5"));

@@ -447,7 +447,11 @@ async fn serve() {
 
 fn submit_lines(store: &QueueStore) {
     for line in std::io::stdin().lines() {
-        let id = store.submit(line.expect("UTF-8")).expect("open").id();
+        let id = store
+            .submit(line.expect("UTF-8"))
+            .expect("open")
+            .id()
+            .expect("in memory");
         println!("submitted {id}");
     }
 }

@@ -30,7 +30,7 @@ fn topics(names: &[&str]) -> Topics {
 
 fn submit(hub: &Hub, name: &str, data: &str) -> Position {
     let event = Event::new(data).topic(topic(name));
-    hub.submit(event).expect("taken").id()
+    hub.submit(event).expect("taken").id().expect("in memory")
 }
 
 fn read(hub: &Hub, start: Start, names: &[&str]) -> Subscription {
@@ -244,7 +244,7 @@ fn several_events_become_visible_at_once() {
     assert_eq!(
         taken
             .iter()
-            .map(|taken| taken.id().offset())
+            .map(|taken| taken.id().expect("in memory").offset())
             .collect::<Vec<_>>(),
         [1, 2, 3]
     );

@@ -610,7 +610,7 @@ impl Real {
         for (offset, (taken, topic)) in
             (newest + 1..).zip(taken.expect("taken").into_iter().zip(topics))
         {
-            assert_eq!(taken.id().offset(), offset);
+            assert_eq!(taken.id().expect("in memory").offset(), offset);
             assert_eq!(taken.is_ready(), !self.history.is_over(*topic));
             let mut taken = spawn(taken);
             if self.clock.at_once(|| taken.poll()).is_pending() {

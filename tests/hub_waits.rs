@@ -266,7 +266,11 @@ fn a_latecomer_holds_up_what_it_has_not_read_like_everybody_else() {
 fn who_comes_back_too_late_loses_no_more_than_it_had_lost() {
     for names in WAYS {
         let hub = hub();
-        let first = hub.submit(event("w/1", &1)).expect("taken").id();
+        let first = hub
+            .submit(event("w/1", &1))
+            .expect("taken")
+            .id()
+            .expect("in memory");
         submit(&hub, "w/1", 2..=4);
         let mut back = after(&hub, first, names);
         submit(&hub, "w/1", 5..=6);
@@ -284,7 +288,11 @@ fn who_comes_back_too_late_loses_no_more_than_it_had_lost() {
 #[test]
 fn who_has_read_nothing_since_is_held_for_where_it_comes_back() {
     let hub = hub();
-    let first = hub.submit(event("w/1", &1)).expect("taken").id();
+    let first = hub
+        .submit(event("w/1", &1))
+        .expect("taken")
+        .id()
+        .expect("in memory");
     submit(&hub, "w/1", 2..=2);
     let mut back = after(&hub, first, &["w/+"]);
     submit(&hub, "w/1", 3..=5);

@@ -694,7 +694,10 @@ impl Real {
 }
 
 fn taken(submitted: Submitted, waiting: &mut Vec<Spawn<Submitted>>) -> Outcome {
-    let (offset, room) = (submitted.id().offset(), submitted.is_ready());
+    let (offset, room) = (
+        submitted.id().expect("in memory").offset(),
+        submitted.is_ready(),
+    );
     let mut submitted = spawn(submitted);
     assert_eq!(submitted.poll().is_ready(), room);
     if !room {

@@ -329,7 +329,7 @@ fn malformed(id: Position) -> Vec<Vec<u8>> {
         format!("\u{feff}{id}"),
         format!("\"{id}\""),
         format!("'{id}'"),
-        format!("{id}-x7Gz9Q"),
+        format!("{id}-x7Gz9R"),
         format!("{id}-1"),
         format!("{id}x"),
         format!("{id};"),
@@ -488,7 +488,7 @@ fn history(store: &QueueStore) -> Vec<Dispatched> {
             event = event.retry(Duration::from_secs(n as u64));
         }
         let name = event.event_name().to_string();
-        let id = store.submit(event).expect("taken").id();
+        let id = store.submit(event).expect("taken").id().expect("in memory");
         history.push(Dispatched::new(
             name,
             support::decoder::normalised(text),

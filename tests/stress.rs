@@ -173,7 +173,12 @@ fn a_value_that_is_set_while_another_is_delivered_is_delivered() {
         }
         for round in 1..=ROUNDS {
             store.submit("first").expect("taken");
-            let last = store.submit("last").expect("taken").id().offset();
+            let last = store
+                .submit("last")
+                .expect("taken")
+                .id()
+                .expect("in memory")
+                .offset();
             assert_eq!(last, 2 * round);
             for seen in &seen {
                 while seen.load(Ordering::Acquire) != last {

@@ -321,7 +321,11 @@ fn an_event_above_the_limit_is_handed_back_as_it_was() {
         .retry(Duration::from_secs(7));
     let data = DataStore::with_initial("before").expect("taken");
     let queue = QueueStore::new();
-    let before = queue.submit("before").expect("taken").id();
+    let before = queue
+        .submit("before")
+        .expect("taken")
+        .id()
+        .expect("in memory");
 
     for refused in [
         data.submit(event.clone()).expect_err("too large"),
@@ -575,7 +579,7 @@ proptest! {
         let store = QueueStore::new();
         let mut expected = Vec::new();
         for event in &events {
-            let id = store.submit(event.clone()).expect("taken").id();
+            let id = store.submit(event.clone()).expect("taken").id().expect("in memory");
             let name = event.event_name().as_str();
             expected.push(Dispatched::new(name, normalised(event.data()), id.to_string()));
         }
@@ -636,9 +640,9 @@ fn a_gap_is_an_event_that_a_page_can_listen_for() {
     let store = QueueStore::builder()
         .retention(Retention::new().events(1))
         .build();
-    let first = store.submit("1").expect("taken").id();
+    let first = store.submit("1").expect("taken").id().expect("in memory");
     store.submit("2").expect("taken");
-    let third = store.submit("3").expect("taken").id();
+    let third = store.submit("3").expect("taken").id().expect("in memory");
     let before_third = place(first, 2);
 
     let stream = sent(EventSource::new(store.clone()).stream(Some(first.into())));

@@ -33,8 +33,11 @@
 //! A [`Backplane`] stores, and opens [`Reading`]s. It decides nothing: all of what is said
 //! above is done by the hub.
 
+mod follow;
+mod link;
 #[cfg(feature = "nats")]
 mod nats;
+mod outbox;
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,13 +46,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use thiserror::Error;
 
+pub(crate) use self::link::{Link, Settings};
+#[cfg(feature = "nats")]
+pub use self::nats::{InvalidNats, Nats};
+pub(crate) use self::outbox::Answer;
+
 use crate::event::Event;
 use crate::log::topics::{Policies, Policy};
 use crate::position::Position;
 use crate::topic::{Pattern, Topic};
-
-#[cfg(feature = "nats")]
-pub use self::nats::{InvalidNats, Nats};
 
 /// What keeps the log of a [`Hub`](crate::Hub).
 ///

@@ -76,6 +76,10 @@ impl Window {
         match last {
             None => (self.start(start), None),
             Some(LastEventId::Malformed) => self.unknown(start, GapReason::Malformed, None),
+            // No log in memory gives tags.
+            Some(LastEventId::At(id)) if id.tag().is_some() && id.epoch() == self.epoch => {
+                self.unknown(start, GapReason::Malformed, None)
+            }
             Some(LastEventId::At(id)) if id.epoch() != self.epoch => {
                 self.unknown(start, GapReason::Epoch, Some(id))
             }
@@ -93,7 +97,9 @@ impl Window {
     /// Where a reader of a log of one begins.
     pub(crate) fn begin_latest(self, last: Option<LastEventId>) -> u64 {
         match last {
-            Some(LastEventId::At(id)) if id.epoch() == self.epoch && id.offset() < self.next => {
+            Some(LastEventId::At(id))
+                if id.epoch() == self.epoch && id.offset() < self.next && id.tag().is_none() =>
+            {
                 id.offset() + 1
             }
             _ => self.oldest,
@@ -145,6 +151,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::Tag;
 
     const EPOCH: Epoch = Epoch::zero();
 
@@ -165,6 +172,14 @@ mod tests {
             first,
             gap.map(|gap| (gap.reason, gap.missed, gap.resume.offset())),
         )
+    }
+
+    #[test]
+    fn a_tag_is_of_another_kind_of_log() {
+        let tagged = Position::new(EPOCH, 7).with_tag(Some(Tag(1)));
+        let begun = begin(Some(tagged.into()));
+        assert_eq!(begun, (10, Some((GapReason::Malformed, None, 9))));
+        assert_eq!(WINDOW.begin_latest(Some(tagged.into())), 5);
     }
 
     #[test]

@@ -13,22 +13,31 @@ use tokio::time::{Instant, Sleep};
 
 use super::topics::{self, Taken, TopicLog};
 use super::{Log, Ticket};
+#[cfg(feature = "backplane")]
+use crate::backplane::Answer;
 use crate::error::SubmitError;
+#[cfg(feature = "backplane")]
+use crate::event::Event;
 use crate::position::Position;
 
 /// An event that has been taken by a store.
 ///
-/// It is in the log and visible to every present and future subscriber; nothing
-/// needs to be done with this value, and dropping it takes nothing back.
+/// Of a store in memory it is in the log and visible to every present and future
+/// subscriber; nothing needs to be done with this value, and dropping it takes nothing back.
 ///
 /// Awaiting it is the back-pressure of a store, or of a topic, that waits for its slowest
 /// subscriber ([`Overflow::Wait`](crate::Overflow::Wait)): it resolves as soon as that
-/// holds no more than its retention. With every other store and topic of this crate it is
+/// holds no more than its retention. With every other store and topic in memory it is
 /// ready at once.
+///
+/// Of a hub that is kept [elsewhere](crate::backplane) it resolves as soon as the engine
+/// has stored the event, with its position, or has not, with an error that says whether it
+/// may have been. What was submitted earlier is stored earlier.
 ///
 /// # Cancel safety
 ///
-/// Dropping it, before or while it is awaited, only gives up the back-pressure.
+/// Dropping it, before or while it is awaited, only gives up the back-pressure, or to know
+/// what has become of the event.
 ///
 /// # Runtime
 ///
@@ -39,9 +48,13 @@ use crate::position::Position;
 ///
 /// Where it has to wait, polling panics, as all timers of tokio do, inside a tokio
 /// runtime that was built without time.
-pub struct Submitted {
-    position: Position,
-    room: Option<Room>,
+pub struct Submitted(State);
+
+enum State {
+    Ready(Position),
+    Waiting(Position, Box<Room>),
+    #[cfg(feature = "backplane")]
+    Sent(Answer),
 }
 
 struct Room {
@@ -60,10 +73,12 @@ impl Submitted {
     /// For stores of your own: an event that is safely at `position`.
     #[must_use]
     pub fn ready(position: Position) -> Self {
-        Self {
-            position,
-            room: None,
-        }
+        Self(State::Ready(position))
+    }
+
+    #[cfg(feature = "backplane")]
+    pub(crate) fn sent(answer: Answer) -> Self {
+        Self(State::Sent(answer))
     }
 
     pub(crate) fn when_room(position: Position, log: &Arc<Log>) -> Self {
@@ -72,7 +87,7 @@ impl Submitted {
             ticket: Ticket::default(),
             stall: None,
         });
-        Self { position, room }
+        Self::after(position, room)
     }
 
     pub(crate) fn in_topic(taken: Taken, log: &Arc<TopicLog>) -> Self {
@@ -82,42 +97,75 @@ impl Submitted {
             ticket: Ticket::default(),
             stall: None,
         });
-        Self { position, room }
+        Self::after(position, room)
     }
 
-    /// The event's position, its id.
+    fn after(position: Position, room: Option<Room>) -> Self {
+        Self(match room {
+            None => State::Ready(position),
+            Some(room) => State::Waiting(position, Box::new(room)),
+        })
+    }
+
+    /// The event's position, its id. Of a hub that is kept [elsewhere](crate::backplane)
+    /// that is not known before it is awaited: `None`.
     #[must_use]
-    pub fn id(&self) -> Position {
-        self.position
+    pub fn id(&self) -> Option<Position> {
+        match &self.0 {
+            State::Ready(position) | State::Waiting(position, _) => Some(*position),
+            #[cfg(feature = "backplane")]
+            State::Sent(_) => None,
+        }
     }
 
-    /// Whether the store, or the topic, has room, that is, awaiting would not wait.
+    /// Whether awaiting would not wait: the store, or the topic, has room, or the engine
+    /// has answered.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.room
-            .as_ref()
-            .is_none_or(|room| room.of.has_no_room().is_none())
+        match &self.0 {
+            State::Ready(_) => true,
+            State::Waiting(_, room) => room.of.has_no_room().is_none(),
+            #[cfg(feature = "backplane")]
+            State::Sent(answer) => !answer.is_empty() || answer.is_terminated(),
+        }
     }
 
-    /// Blocks this thread until there is room. Not for async code.
+    /// Blocks this thread until there is room, or the engine has answered. Not for async
+    /// code.
     ///
     /// # Errors
     ///
-    /// None with the stores in memory.
+    /// None with the stores in memory; otherwise those of the future.
     pub fn wait(mut self) -> Result<Position, SubmitError> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut cx = Context::from_waker(&waker);
-        while let Some(room) = &mut self.room
-            && room.of.poll_room(&mut cx, &mut room.ticket).is_pending()
-        {
+        let (position, room) = match &mut self.0 {
+            State::Ready(position) => return Ok(*position),
+            State::Waiting(position, room) => (*position, room),
+            #[cfg(feature = "backplane")]
+            State::Sent(answer) => loop {
+                match poll_answer(answer, &mut cx) {
+                    Poll::Ready(answer) => return answer,
+                    Poll::Pending => thread::park(),
+                }
+            },
+        };
+        while room.of.poll_room(&mut cx, &mut room.ticket).is_pending() {
             match room.of.has_no_room() {
                 None => {}
                 Some(left) if left.is_zero() => room.of.enforce_stall(),
                 Some(left) => thread::park_timeout(left),
             }
         }
-        Ok(self.position)
+        Ok(position)
     }
+}
+
+/// What has become of an event; nobody who could say is one who did not.
+#[cfg(feature = "backplane")]
+fn poll_answer(answer: &mut Answer, cx: &mut Context<'_>) -> Poll<Result<Position, SubmitError>> {
+    let answer = std::task::ready!(Pin::new(answer).poll(cx));
+    Poll::Ready(answer.unwrap_or_else(|_| Err(SubmitError::Unknown(Event::default()))))
 }
 
 struct Unpark(Thread);
@@ -132,14 +180,16 @@ impl Future for Submitted {
     type Output = Result<Position, SubmitError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let position = self.position;
-        let Some(room) = &mut self.room else {
-            return Poll::Ready(Ok(position));
+        let (position, room) = match &mut self.0 {
+            State::Ready(position) => return Poll::Ready(Ok(*position)),
+            State::Waiting(position, room) => (*position, room),
+            #[cfg(feature = "backplane")]
+            State::Sent(answer) => return poll_answer(answer, cx),
         };
         loop {
             // Woken by a reader that moves or leaves, by `close`, or by the timer.
             let Poll::Pending = room.of.poll_room(cx, &mut room.ticket) else {
-                self.room = None;
+                self.0 = State::Ready(position);
                 return Poll::Ready(Ok(position));
             };
             let Some(left) = room.of.has_no_room() else {
@@ -172,7 +222,7 @@ impl Drop for Room {
 impl fmt::Debug for Submitted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Submitted")
-            .field("id", &self.position)
+            .field("id", &self.id())
             .finish_non_exhaustive()
     }
 }

@@ -24,12 +24,32 @@ pub(super) fn observe(happening: &Happening) {
             counter!("tornadose_streams_ended_total", "protocol" => protocol.as_str(), "why" => why.as_str())
                 .increment(1);
         }
+        #[cfg(feature = "backplane")]
+        Happening::EngineAway { store, engine } => there(store, engine, 0.0),
+        #[cfg(feature = "backplane")]
+        Happening::EngineBack { store, engine } => there(store, engine, 1.0),
+        #[cfg(feature = "backplane")]
+        Happening::LogReplaced { store, engine } => {
+            counter!("tornadose_logs_replaced_total", "store" => store.unwrap_or_default(), "engine" => engine)
+                .increment(1);
+        }
+        #[cfg(feature = "backplane")]
+        Happening::Corrupt { store, engine } => {
+            counter!("tornadose_records_corrupt_total", "store" => store.unwrap_or_default(), "engine" => engine)
+                .increment(1);
+        }
         // These are in the figures of a store.
         Happening::Gap { .. }
         | Happening::Slow { .. }
         | Happening::StoreClosed { .. }
         | Happening::ShutdownBegun => {}
     }
+}
+
+#[cfg(feature = "backplane")]
+fn there(store: Option<&'static str>, engine: &'static str, is_there: f64) {
+    gauge!("tornadose_engine_up", "store" => store.unwrap_or_default(), "engine" => engine)
+        .set(is_there);
 }
 
 impl Stats {

@@ -32,5 +32,21 @@ pub(super) fn observe(happening: &Happening) {
         }
         Happening::StoreClosed { store } => info!(target: "tornadose", store, "store closed"),
         Happening::ShutdownBegun => info!(target: "tornadose", "shutdown begun"),
+        #[cfg(feature = "backplane")]
+        Happening::EngineAway { store, engine } => {
+            warn!(target: "tornadose", store, engine, "engine away");
+        }
+        #[cfg(feature = "backplane")]
+        Happening::EngineBack { store, engine } => {
+            info!(target: "tornadose", store, engine, "engine back");
+        }
+        #[cfg(feature = "backplane")]
+        Happening::LogReplaced { store, engine } => {
+            warn!(target: "tornadose", store, engine, "log lost by its engine and read anew");
+        }
+        #[cfg(feature = "backplane")]
+        Happening::Corrupt { store, engine } => {
+            warn!(target: "tornadose", store, engine, "record that is no event");
+        }
     }
 }

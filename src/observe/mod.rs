@@ -41,6 +41,29 @@ pub(crate) enum Happening {
         store: Option<&'static str>,
     },
     ShutdownBegun,
+    /// What keeps a log does not answer.
+    #[cfg(feature = "backplane")]
+    EngineAway {
+        store: Option<&'static str>,
+        engine: &'static str,
+    },
+    #[cfg(feature = "backplane")]
+    EngineBack {
+        store: Option<&'static str>,
+        engine: &'static str,
+    },
+    /// What keeps a log has lost something of it, and it was read anew.
+    #[cfg(feature = "backplane")]
+    LogReplaced {
+        store: Option<&'static str>,
+        engine: &'static str,
+    },
+    /// What stands in a log in place of an event cannot be read.
+    #[cfg(feature = "backplane")]
+    Corrupt {
+        store: Option<&'static str>,
+        engine: &'static str,
+    },
 }
 
 /// Tells it to who watches. Called with no lock held: what watches is foreign code.

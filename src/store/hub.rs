@@ -1,10 +1,17 @@
 //! Many topics, one order.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "backplane")]
+use std::time::Duration;
 
 use super::{MAX_EVENT_BYTES, Store};
+#[cfg(feature = "backplane")]
+use crate::backplane::{Backplane, Link, Settings};
 use crate::entry::Entry;
+#[cfg(feature = "backplane")]
+use crate::error::OpenError;
 use crate::error::{SubmitAllError, SubmitError};
 use crate::event::Event;
 use crate::log::Submitted;
@@ -64,12 +71,21 @@ pub struct Hub {
     owner: Arc<Owner>,
 }
 
+/// Where the log is.
 #[derive(Debug)]
-struct Owner(Arc<TopicLog>);
+enum Owner {
+    Here(Arc<TopicLog>),
+    #[cfg(feature = "backplane")]
+    Elsewhere(Arc<Link>),
+}
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.close();
+        match self {
+            Self::Here(log) => log.close(),
+            #[cfg(feature = "backplane")]
+            Self::Elsewhere(link) => link.close(),
+        }
     }
 }
 
@@ -86,6 +102,17 @@ impl Hub {
             policies: Policies::default(),
             max_event_bytes: MAX_EVENT_BYTES,
             name: None,
+            #[cfg(feature = "backplane")]
+            elsewhere: Elsewhere::default(),
+        }
+    }
+
+    /// What there is of the log in this process, now.
+    fn log(&self) -> Cow<'_, Arc<TopicLog>> {
+        match &*self.owner {
+            Owner::Here(log) => Cow::Borrowed(log),
+            #[cfg(feature = "backplane")]
+            Owner::Elsewhere(link) => Cow::Owned(link.log()),
         }
     }
 
@@ -100,8 +127,11 @@ impl Hub {
     ///
     /// [`SubmitError`] hands the event back; nobody sees anything of it.
     pub fn submit(&self, event: impl Into<Event>) -> Result<Submitted, SubmitError> {
-        let log = &self.owner.0;
-        Ok(Submitted::in_topic(log.append(event.into())?, log))
+        match &*self.owner {
+            Owner::Here(log) => Ok(Submitted::in_topic(log.append(event.into())?, log)),
+            #[cfg(feature = "backplane")]
+            Owner::Elsewhere(link) => link.submit(event.into()).map(Submitted::sent),
+        }
     }
 
     /// Appends events of any topics right behind each other: nobody sees one of them
@@ -117,81 +147,124 @@ impl Hub {
         &self,
         events: impl IntoIterator<Item = Event>,
     ) -> Result<Vec<Submitted>, SubmitAllError> {
-        let log = &self.owner.0;
-        let taken = log.append_all(events.into_iter().collect())?;
-        Ok(taken
-            .into_iter()
-            .map(|taken| Submitted::in_topic(taken, log))
-            .collect())
+        let events = events.into_iter().collect();
+        match &*self.owner {
+            Owner::Here(log) => {
+                let taken = log.append_all(events)?.into_iter();
+                Ok(taken.map(|taken| Submitted::in_topic(taken, log)).collect())
+            }
+            #[cfg(feature = "backplane")]
+            Owner::Elsewhere(link) => {
+                let answers = link.submit_all(events)?.into_iter();
+                Ok(answers.map(Submitted::sent).collect())
+            }
+        }
     }
 
     /// Begins a subscription to [the topics](Subscribe::topics) that it names; to nothing
     /// if it names none.
     pub fn subscribe(&self, subscribe: impl Into<Subscribe>) -> Subscription {
-        Subscription::of_topics(&self.owner.0, &subscribe.into())
+        #[cfg(feature = "backplane")]
+        if let Owner::Elsewhere(link) = &*self.owner
+            && !link.is_there()
+        {
+            return Subscription::unavailable();
+        }
+        Subscription::of_topics(&self.log(), &subscribe.into())
     }
 
     /// How many subscriptions there are now.
     #[must_use]
     pub fn subscribers(&self) -> usize {
-        self.owner.0.subscriptions()
+        self.log().subscriptions()
     }
 
     /// How many subscriptions there are to this topic now, by name or by a pattern. One
     /// that is to it in several ways is counted for each.
     #[must_use]
     pub fn subscribers_of(&self, topic: &Topic) -> usize {
-        self.owner.0.readers(topic)
+        self.log().readers(topic)
     }
 
     /// How many topics there are now.
     #[must_use]
     pub fn topics(&self) -> usize {
-        self.owner.0.topics()
+        self.log().topics()
     }
 
     /// The newest event of a topic, if it is retained.
     #[must_use]
     pub fn get(&self, topic: &Topic) -> Option<Entry> {
-        self.owner.0.latest(topic)
+        self.log().latest(topic)
     }
 
     /// The position of the newest event of any topic. `None` before the first.
     #[must_use]
     pub fn latest(&self) -> Option<Position> {
-        self.owner.0.head()
+        self.log().head()
     }
 
     /// What there is in all topics together, what was done, and who is behind: a snapshot, at its [cost](Stats#cost).
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.owner.0.stats()
+        self.log().stats()
     }
 
     /// The same of one topic, since it was made or was forgotten last. `None` if there is
     /// none. Cost: a look at every subscription.
     #[must_use]
     pub fn stats_of(&self, topic: &Topic) -> Option<Stats> {
-        self.owner.0.stats_of(topic)
+        self.log().stats_of(topic)
     }
 
     /// The same of the topics to which most was submitted, at most so many, the busiest
     /// first. Cost: a look at every topic and at every subscription.
     #[must_use]
     pub fn topic_stats(&self, most: usize) -> Vec<Stats> {
-        self.owner.0.topic_stats(most)
+        self.log().topic_stats(most)
+    }
+
+    /// Waits until this process has read what has been stored at this position, so that who
+    /// subscribes now gets it, or [`get`](Self::get) does. A hub in memory has.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it waits and does nothing.
+    #[cfg(feature = "backplane")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "backplane")))]
+    pub async fn reached(&self, position: Position) {
+        if let Owner::Elsewhere(link) = &*self.owner {
+            link.reached(position).await;
+        }
+    }
+
+    /// Whether what keeps the log can be reached: while it cannot, submitting fails, who
+    /// subscribes is sent away for a while, and who has subscribed
+    /// [stays](HubBuilder::patience). A hub in memory always can.
+    #[cfg(feature = "backplane")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "backplane")))]
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        match &*self.owner {
+            Owner::Here(_) => true,
+            Owner::Elsewhere(link) => link.is_there(),
+        }
     }
 
     /// Takes no more events. Subscribers get what was submitted before and then
     /// end ([`End::Closed`](crate::End::Closed)). Closing twice is closing once.
     pub fn close(&self) {
-        self.owner.0.close();
+        match &*self.owner {
+            Owner::Here(log) => log.close(),
+            #[cfg(feature = "backplane")]
+            Owner::Elsewhere(link) => link.close(),
+        }
     }
 
     /// Whether the hub is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.owner.0.is_closed()
+        self.log().is_closed()
     }
 }
 
@@ -227,6 +300,28 @@ pub struct HubBuilder {
     policies: Policies,
     max_event_bytes: usize,
     name: Option<&'static str>,
+    #[cfg(feature = "backplane")]
+    elsewhere: Elsewhere,
+}
+
+/// What only matters if the log is kept elsewhere.
+#[cfg(feature = "backplane")]
+#[derive(Clone, Debug)]
+struct Elsewhere {
+    patience: Duration,
+    window: usize,
+    queue: usize,
+}
+
+#[cfg(feature = "backplane")]
+impl Default for Elsewhere {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_secs(30),
+            window: 100_000,
+            queue: 65_536,
+        }
+    }
 }
 
 impl HubBuilder {
@@ -277,7 +372,67 @@ impl HubBuilder {
     pub fn build(self) -> Hub {
         let log = TopicLog::new(self.policies, self.max_event_bytes, self.name);
         Hub {
-            owner: Arc::new(Owner(Arc::new(log))),
+            owner: Arc::new(Owner::Here(Arc::new(log))),
         }
+    }
+}
+
+#[cfg(feature = "backplane")]
+#[cfg_attr(docsrs, doc(cfg(feature = "backplane")))]
+impl HubBuilder {
+    /// How long streams stay open while what keeps the log cannot be reached; then they end
+    /// ([`End::Unavailable`](crate::End::Unavailable)), and a browser asks again until there
+    /// is an answer. Default: 30 seconds. With [`Duration::MAX`] they stay.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.elsewhere.patience = patience;
+        self
+    }
+
+    /// How many of the newest events are read when the hub is opened, and how far back an id
+    /// can be told from one of events that the engine has lost. Default: 100,000. Cost: the
+    /// time to read them, 4 bytes for each, and of their topics what their policies retain.
+    pub fn window(mut self, events: usize) -> Self {
+        self.elsewhere.window = events;
+        self
+    }
+
+    /// How many events wait at most to be stored; then submitting is
+    /// [`Full`](SubmitError::Full). Default: 65,536, of 64 MiB in all.
+    pub fn queue(mut self, events: usize) -> Self {
+        self.elsewhere.queue = events;
+        self
+    }
+
+    /// The hub, whose log is kept by this engine, as it is there now: what has been stored
+    /// is read before this returns. From then on tasks of this runtime read what is stored,
+    /// and store what is submitted, until the hub is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if the engine cannot be reached, or if a policy asks for what only a
+    /// log in memory has. Nothing is left behind.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time.
+    pub async fn open(self, engine: impl Backplane) -> Result<Hub, OpenError> {
+        if self.policies.wait() {
+            return Err(OpenError::Waits);
+        }
+        if !self.policies.presence.is_empty() {
+            return Err(OpenError::Presence);
+        }
+        let settings = Settings {
+            policies: self.policies,
+            max_event_bytes: self.max_event_bytes,
+            name: self.name,
+            patience: self.elsewhere.patience,
+            window: self.elsewhere.window,
+            queue: self.elsewhere.queue,
+        };
+        let link = Link::open(settings, Arc::new(engine)).await?;
+        Ok(Hub {
+            owner: Arc::new(Owner::Elsewhere(link)),
+        })
     }
 }

@@ -41,7 +41,13 @@ impl Scene {
     }
 
     async fn gets(&mut self, data: &str) {
-        let id = self.store.submit(data).expect("taken").id().to_string();
+        let id = self
+            .store
+            .submit(data)
+            .expect("taken")
+            .id()
+            .expect("in memory")
+            .to_string();
         let event = json!({"id": id, "event": "message", "data": data});
         assert_eq!(self.page.event("sse").await, event);
     }
@@ -121,7 +127,12 @@ async fn pages_of_other_origins_read_what_they_may() {
     scene.stage.cut();
     let last = scene.store.latest().expect("an event").to_string();
     assert_eq!(scene.page.next("sse").await, json!({"error": 0}));
-    let missed = scene.store.submit("missed").expect("taken").id();
+    let missed = scene
+        .store
+        .submit("missed")
+        .expect("taken")
+        .id()
+        .expect("in memory");
     assert_eq!(scene.stage.request().await, Some(last));
     scene.stage.let_in();
     let missed = json!({"id": missed.to_string(), "event": "message", "data": "missed"});

@@ -279,7 +279,11 @@ impl Scene {
 
     fn submit(&mut self, event: impl Into<Event>) -> Position {
         self.count.submitted += 1;
-        self.store.submit(event).expect("taken").id()
+        self.store
+            .submit(event)
+            .expect("taken")
+            .id()
+            .expect("in memory")
     }
 
     /// Waits until it is back at the door, with the id of the last event that it got,

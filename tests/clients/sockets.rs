@@ -237,7 +237,11 @@ impl Scene {
     }
 
     fn submit(&self, event: impl Into<Event>) -> Position {
-        self.store.submit(event).expect("taken").id()
+        self.store
+            .submit(event)
+            .expect("taken")
+            .id()
+            .expect("in memory")
     }
 
     async fn gets(&mut self, name: &str, data: Value, position: Position) {

@@ -31,7 +31,14 @@ async fn chromium_gets_the_same_over_both() {
             subscribers(&store, 0).await;
         }
         let ids: Vec<_> = (0..3)
-            .map(|_| store.submit(data).expect("taken").id().to_string())
+            .map(|_| {
+                store
+                    .submit(data)
+                    .expect("taken")
+                    .id()
+                    .expect("in memory")
+                    .to_string()
+            })
             .collect();
         if round % 3 == 2 {
             for _ in 0..2 {
@@ -104,7 +111,12 @@ async fn only_pages_that_may_open_a_socket_in_the_name_of_a_user() {
     stage.mount_socket(&store, allowed);
     let open = page.event("ws").await;
     assert_eq!(open["event"], "open");
-    let id = store.submit("for user 7").expect("taken").id().to_string();
+    let id = store
+        .submit("for user 7")
+        .expect("taken")
+        .id()
+        .expect("in memory")
+        .to_string();
     assert_eq!(
         page.event("ws").await,
         json!({"id": id, "prev": open["id"], "event": "message", "data": "for user 7"})

@@ -335,7 +335,7 @@ async fn streams_of_a_hub_leave_by_name_by_pattern_and_with_a_replay() {
         ("a", "4"),
     ] {
         let submitted = hub.submit(to(topic, data)).expect("small");
-        ids.push(submitted.id());
+        ids.push(submitted.id().expect("in memory"));
     }
     for expected in ["1", "2", "3", "4"] {
         assert_eq!(next_event(&mut client).await, expected);

@@ -90,7 +90,7 @@ async fn streams_of_a_hub_get_signs_of_life_that_move_their_id() {
     eventually(SECOND, "it leaves", || events.detached_streams() == 1).await;
     // Not for it, but it is further by them.
     let event = Event::new("no").topic("b".parse().expect("a topic"));
-    let id = hub.submit(event).expect("small").id();
+    let id = hub.submit(event).expect("small").id().expect("in memory");
     client.until(&format!("id: {id}\n\n")).await;
 }
 

@@ -148,7 +148,11 @@ async fn judge(steps: Vec<Step>) {
             true => (event.name(EventName::from_static("note")), "note"),
             false => (event, "message"),
         };
-        let id = store.submit(event).expect("small enough").id();
+        let id = store
+            .submit(event)
+            .expect("small enough")
+            .id()
+            .expect("in memory");
         expected.push(Dispatched::new(name, normalised(&data), id.to_string()));
     };
     for step in steps {

@@ -57,7 +57,11 @@ async fn a_client_that_comes_back_gets_what_followed_its_event_and_then_what_is_
 async fn a_client_of_a_data_store_that_comes_back_gets_the_value_unless_it_has_it() {
     let store = DataStore::with_initial("old").expect("small");
     let old = store.get().expect("a value").id();
-    let current = store.submit("current").expect("open").id();
+    let current = store
+        .submit("current")
+        .expect("open")
+        .id()
+        .expect("in memory");
     let server = Server::start(EventSource::new(store.clone()));
     let value = block_of(current, "current");
     for id in [

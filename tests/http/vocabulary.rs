@@ -618,7 +618,11 @@ pub(crate) fn farewell(block: &str) -> u64 {
 }
 
 pub(crate) fn submit(store: &QueueStore, data: impl Into<Event>) -> Position {
-    store.submit(data).expect("open and small").id()
+    store
+        .submit(data)
+        .expect("open and small")
+        .id()
+        .expect("in memory")
 }
 
 /// The events "1", "2" and so on, and their ids.

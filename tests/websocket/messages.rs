@@ -210,7 +210,7 @@ async fn the_other_envelope_holds_json_values_too() {
 async fn a_data_store_begins_with_its_value_and_shows_what_was_skipped() {
     let store = DataStore::new();
     let server = Server::start(&WebSocketSubscriber::new(store.clone()));
-    let first = store.submit("1").expect("open").id();
+    let first = store.submit("1").expect("open").id().expect("in memory");
     let begin = moved(first, first.offset() - 1);
     let mut client = Client::open(&server).await;
     let expected = [opened(begin), message(first, begin, "1")];
@@ -219,10 +219,10 @@ async fn a_data_store_begins_with_its_value_and_shows_what_was_skipped() {
     // Nobody is woken in between: the current-thread runtime runs this test.
     store.submit("2").expect("open");
     store.submit("3").expect("open");
-    let third = store.submit("4").expect("open").id();
+    let third = store.submit("4").expect("open").id().expect("in memory");
     assert_eq!(third.offset(), first.offset() + 3);
     assert_eq!(client.text().await, message(third, first, "4"));
-    let next = store.submit("5").expect("open").id();
+    let next = store.submit("5").expect("open").id().expect("in memory");
     assert_eq!(client.text().await, message(next, third, "5"));
 
     let mut again = Client::open_after(&server, next).await;

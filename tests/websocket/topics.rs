@@ -11,7 +11,11 @@ fn topic(name: &str) -> Topic {
 
 fn submit(hub: &Hub, name: &str, data: &str) -> String {
     let event = Event::new(data).topic(topic(name));
-    hub.submit(event).expect("taken").id().to_string()
+    hub.submit(event)
+        .expect("taken")
+        .id()
+        .expect("in memory")
+        .to_string()
 }
 
 #[tokio::test]

@@ -75,7 +75,11 @@ pub(crate) fn keeping(events: usize) -> QueueStore {
 }
 
 pub(crate) fn submit(store: &QueueStore, event: impl Into<Event>) -> Position {
-    store.submit(event).expect("open and small").id()
+    store
+        .submit(event)
+        .expect("open and small")
+        .id()
+        .expect("in memory")
 }
 
 /// The events "1", "2" and so on, and their ids.

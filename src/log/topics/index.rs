@@ -15,9 +15,16 @@
 //! ([`Forgotten`]).
 
 mod ahead;
+#[cfg(feature = "backplane")]
+mod elsewhere;
 mod group;
 mod hold;
 mod next;
+#[cfg_attr(
+    not(feature = "backplane"),
+    allow(dead_code, reason = "a log in memory has none")
+)]
+mod scars;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -26,12 +33,14 @@ use tokio::time::Instant;
 
 pub(super) use self::ahead::Ahead;
 pub(super) use self::group::GroupId;
-pub(super) use self::next::{Next, Want};
+pub(super) use self::next::{Mark, Next, Want};
 
 use self::group::{Group, Lost, RECENT};
+use self::scars::Scars;
 use super::crowd::Crowd;
 use super::forgotten::Forgotten;
 use super::hold::Hold;
+use super::lineage::{Judged, Lineage};
 use super::policy::Policies;
 use super::presence;
 use super::state::{Slot, State};
@@ -50,6 +59,11 @@ pub(super) struct Index {
     /// The offset of the next event.
     next: u64,
     closed: bool,
+    /// What keeps the log has been away for too long.
+    away: bool,
+    /// The tags of its events, if it is kept elsewhere.
+    lineage: Option<Lineage>,
+    scars: Scars,
     policies: Policies,
     /// Whether anything ever becomes too old.
     have_age: bool,
@@ -88,6 +102,9 @@ impl Index {
             epoch: Epoch::random(),
             next: 1,
             closed: false,
+            away: false,
+            lineage: None,
+            scars: Scars::default(),
             have_age: policies.have_age(),
             policies,
             names: HashMap::new(),
@@ -104,6 +121,11 @@ impl Index {
 
     pub(super) fn close(&mut self) -> Vec<Arc<Crowd>> {
         self.closed = true;
+        self.crowds()
+    }
+
+    /// Everybody.
+    pub(super) fn crowds(&self) -> Vec<Arc<Crowd>> {
         let topics = self.topics.iter().filter_map(|state| state.crowd.clone());
         let groups = self.groups.iter().map(|group| Arc::clone(&group.crowd));
         let waiting = self.topics.iter().filter_map(|state| state.hold.as_ref());
@@ -115,6 +137,30 @@ impl Index {
         self.closed
     }
 
+    /// Whether the log is kept elsewhere.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.lineage.is_some()
+    }
+
+    pub(super) fn is_away(&self) -> bool {
+        self.away
+    }
+
+    /// What an id of this epoch says.
+    pub(super) fn judge(&self, id: Position) -> Judged {
+        let is_ahead = id.offset() >= self.next;
+        match &self.lineage {
+            Some(lineage) if is_ahead => match lineage.fork(id) {
+                Some(fork) => Judged::Forked(fork),
+                None => Judged::Ahead,
+            },
+            Some(lineage) => lineage.judge(id),
+            None if id.tag().is_some() => Judged::Foreign,
+            None if is_ahead => Judged::Ahead,
+            None => Judged::Same,
+        }
+    }
+
     pub(super) fn next(&self) -> u64 {
         self.next
     }
@@ -124,7 +170,11 @@ impl Index {
     }
 
     pub(super) fn position(&self, offset: u64) -> Position {
-        Position::new(self.epoch, offset)
+        let tag = self
+            .lineage
+            .as_ref()
+            .and_then(|lineage| lineage.tag(offset));
+        Position::new(self.epoch, offset).with_tag(tag)
     }
 
     pub(super) fn topics(&self) -> usize {
@@ -154,13 +204,25 @@ impl Index {
         now: Instant,
         after: &mut After,
     ) -> (Position, TopicId) {
-        let id = self.enter(name);
-        let position = Position::new(self.epoch, self.next);
-        let offset = self.next;
+        let position = self.position(self.next);
         self.next += 1;
+        (position, self.put(name, event, position, now, after))
+    }
+
+    /// Puts an event behind all of its topic.
+    pub(super) fn put(
+        &mut self,
+        name: &Topic,
+        event: Encoded,
+        position: Position,
+        now: Instant,
+        after: &mut After,
+    ) -> TopicId {
+        let id = self.enter(name);
+        let offset = position.offset();
         let weight = ring::weight(&event);
         let Some(state) = self.topics.get_mut(id.at) else {
-            return (position, id);
+            return id;
         };
         if state.policy.conflates {
             // First, so that one slot is all that a topic of one event ever needs.
@@ -188,7 +250,7 @@ impl Index {
                 after.woken.push(Arc::clone(&group.crowd));
             }
         }
-        (position, id)
+        id
     }
 
     /// Looks at so many topics for events that are too old, so that what nobody submits

@@ -25,11 +25,18 @@
 
 mod control;
 mod crowd;
+#[cfg(feature = "backplane")]
+mod elsewhere;
 mod forgotten;
 #[cfg(feature = "websocket")]
 mod frames;
 mod hold;
 mod index;
+#[cfg_attr(
+    not(feature = "backplane"),
+    allow(dead_code, reason = "a log in memory has none")
+)]
+mod lineage;
 mod policy;
 mod presence;
 mod reader;
@@ -38,13 +45,15 @@ mod state;
 mod stats;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 pub use self::control::Control;
+#[cfg(feature = "backplane")]
+pub(crate) use self::elsewhere::{Stored, What};
 pub(crate) use self::policy::Policies;
 pub use self::policy::Policy;
 pub(crate) use self::reader::Reader;
@@ -52,13 +61,14 @@ pub(crate) use self::room::{Room, Taken};
 
 use self::control::Change;
 use self::crowd::Crowd;
-use self::index::{After, Index, TopicId, Want};
+use self::index::{After, Index, Next, TopicId, Want};
+use self::lineage::Judged;
 use self::reader::Place;
 use self::stats::Read;
 use super::start::{LastEventId, Start};
 use super::sync::RwLock;
 use super::tally::Register;
-use super::{Found, PAGE, ring};
+use super::{End, Found, PAGE, ring};
 use crate::entry::Entry;
 use crate::error::{SubmitAllError, SubmitError};
 use crate::event::Event;
@@ -78,6 +88,8 @@ pub(crate) struct TopicLog {
     name: Option<&'static str>,
     max_event_bytes: usize,
     policies: Policies,
+    /// The log that took the place of this one, if it is kept elsewhere.
+    successor: OnceLock<Arc<Self>>,
     /// What fits into every topic.
     least_bytes: usize,
     /// Whether a reader has to know the time.
@@ -102,6 +114,7 @@ impl TopicLog {
             index: RwLock::new(Index::new(policies.clone())),
             policies,
             register: Register::new(),
+            successor: OnceLock::new(),
             name,
             max_event_bytes,
         }
@@ -242,23 +255,38 @@ impl TopicLog {
     /// Registers a subscription; every one must be given back to
     /// [`unsubscribe`](Self::unsubscribe).
     pub(crate) fn subscribe(&self, subscribe: &Subscribe) -> (Reader, Option<Gap>) {
+        self.subscribe_as(subscribe, None)
+    }
+
+    /// The same for one of whose id it is known already what it says.
+    fn subscribe_as(&self, subscribe: &Subscribe, judged: Option<Judged>) -> (Reader, Option<Gap>) {
         let now = self.now();
         let mut index = self.index.write();
         let newest = index.next() - 1;
+        let judge = |id| judged.unwrap_or_else(|| index.judge(id));
+        let by_policy = Begin::By(subscribe.start);
+        let mut is_too_old = false;
         let (begin, reason) = match subscribe.last_event_id {
-            None => (Begin::By(subscribe.start), None),
-            Some(LastEventId::At(id)) if id.epoch() != index.epoch() => (
-                Begin::By(subscribe.start),
-                Some((GapReason::Epoch, Some(id))),
-            ),
-            Some(LastEventId::At(id)) if id.offset() > newest => {
-                (Begin::By(Start::Oldest), Some((GapReason::Ahead, Some(id))))
+            None => (by_policy, None),
+            Some(LastEventId::Malformed) => (by_policy, Some((GapReason::Malformed, None))),
+            Some(LastEventId::At(id)) => {
+                let tell = |reason| Some((reason, Some(id)));
+                if id.epoch() == index.epoch() {
+                    match judge(id) {
+                        Judged::Same => (Begin::After(id.offset()), None),
+                        Judged::Foreign => (by_policy, Some((GapReason::Malformed, None))),
+                        Judged::Ahead => (Begin::By(Start::Oldest), tell(GapReason::Ahead)),
+                        Judged::Forked(fork) => (Begin::After(fork), tell(GapReason::Diverged)),
+                        Judged::Diverged => (Begin::By(Start::Oldest), tell(GapReason::Diverged)),
+                        Judged::TooOld => {
+                            is_too_old = true;
+                            (Begin::After(id.offset()), tell(GapReason::Evicted))
+                        }
+                    }
+                } else {
+                    (by_policy, tell(GapReason::Epoch))
+                }
             }
-            Some(LastEventId::At(id)) => (Begin::After(id.offset()), None),
-            Some(LastEventId::Malformed) => (
-                Begin::By(subscribe.start),
-                Some((GapReason::Malformed, None)),
-            ),
         };
         let most = subscribe.topics.len();
         let (mut wants, mut places) = (Vec::with_capacity(most), Vec::with_capacity(most));
@@ -326,32 +354,47 @@ impl TopicLog {
             Begin::After(told) => told,
             Begin::By(_) => first - 1,
         };
-        let mut ahead = None;
-        let is_at_end = index
-            .next_of(&mut wants, &mut ahead, told, subscribe.conflate, now)
-            .is_none();
-        let gap = reason.map(|(reason, from)| Gap::new(reason, None, from, index.position(told)));
         let holds = is_counted && index.hold_for(wants.iter());
         let reads = Read::all(&index, &wants);
         let seated = self.register.enter(subscribe.name.clone(), told + 1, reads);
-        drop(index);
-        wake(&after.woken);
-        let reader = Reader {
+        let mut reader = Reader {
             told,
             joined: newest,
             // Who brings no id is told where it begins.
             known: told,
-            is_replaying: !is_at_end,
+            scarred: told,
+            came: match subscribe.last_event_id {
+                Some(LastEventId::At(id)) if id.epoch() == index.epoch() => Some(id),
+                _ => None,
+            },
+            is_replaying: false,
             conflates: subscribe.conflate,
             is_counted,
             holds,
             passed: Vec::new(),
             seated,
             wants,
-            ahead,
+            ahead: None,
             places,
             added: Vec::new(),
         };
+        let mut next = reader.next(&index, now);
+        // Of values nothing is missed but the value.
+        let reason = reason.filter(|_| !is_too_old || index.wants_lossless(&reader.wants));
+        let gap = reason.map(|(reason, from)| {
+            // What is also gone behind that is told with it.
+            if let Some((_, lost)) = next
+                && !matches!(lost, Next::Event(_))
+            {
+                reader.lose(&index, lost, now);
+                next = reader.next(&index, now);
+            }
+            Gap::new(reason, None, from, reader.position(&index))
+        });
+        reader.known = reader.told;
+        reader.is_replaying = next.is_some();
+        drop(index);
+        wake(&after.woken);
         (reader, gap)
     }
 
@@ -494,7 +537,7 @@ impl TopicLog {
 
     /// The position up to which `reader` has everything.
     pub(crate) fn position(&self, reader: &Reader) -> Position {
-        self.index.read().position(reader.told)
+        reader.position(&self.index.read())
     }
 
     /// The next event.
@@ -529,6 +572,10 @@ impl TopicLog {
         reader: &mut Reader,
         bytes: usize,
     ) -> Poll<Found<(Entry, Vec<Entry>)>> {
+        if self.successor.get().is_some() {
+            // What is left of it may not be what the engine has any more.
+            return Poll::Ready(Found::End(End::Closed));
+        }
         if !reader.added.is_empty() {
             let current = reader.added.remove(0);
             self.count_added(reader, &current);
@@ -546,7 +593,7 @@ impl TopicLog {
                 self.count_found(reader, &found);
                 drop(index);
                 drop(replaced);
-                reader.settle(told);
+                reader.settle();
                 return found;
             }
         }
@@ -557,7 +604,7 @@ impl TopicLog {
         reader.pass(&mut index, told, &mut after);
         drop(index);
         drop(replaced);
-        reader.settle(told);
+        reader.settle();
         wake(&after.woken);
         found
     }

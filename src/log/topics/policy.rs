@@ -6,6 +6,8 @@ use super::presence;
 use super::state::Retained;
 use crate::log::{Overflow, Retention};
 use crate::topic::{Pattern, Topic};
+#[cfg(feature = "backplane")]
+use crate::{log::ring, wire::sse::Encoded};
 
 /// What is kept of a topic, and what happens to who does not keep up with it.
 ///
@@ -113,10 +115,29 @@ impl Policies {
         rule.map_or(self.default, |(_, policy)| *policy)
     }
 
+    /// Whether a topic can hold an event at all.
+    #[cfg(feature = "backplane")]
+    pub(crate) fn fits(&self, topic: &Topic, event: &Encoded) -> bool {
+        ring::weight(event) <= self.of(topic).retention.bytes
+    }
+
     /// Whether of this topic one event is kept.
     #[cfg(feature = "backplane")]
     pub(crate) fn conflates(&self, topic: &Topic) -> bool {
         self.of(topic).conflates
+    }
+
+    /// Whether a topic that the pattern matches may be one of which every event counts.
+    pub(super) fn queue_any(&self, of: &Pattern) -> bool {
+        for (pattern, policy) in &self.rules {
+            if !policy.conflates && pattern.overlaps(of) {
+                return true;
+            }
+            if pattern.covers(of) {
+                return false;
+            }
+        }
+        !self.default.conflates
     }
 
     /// The topic in which it is told who reads this one, if it is.
@@ -134,7 +155,7 @@ impl Policies {
         self.all().any(|policy| policy.retention.age.is_some())
     }
 
-    pub(super) fn wait(&self) -> bool {
+    pub(crate) fn wait(&self) -> bool {
         self.all().any(|policy| policy.stall().is_some())
     }
 

@@ -6,13 +6,14 @@ use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
 use super::crowd::Crowd;
-use super::index::{After, Ahead, Index, Next, TopicId, Want};
+use super::index::{After, Ahead, Index, Mark, Next, TopicId, Want};
 use super::stats::{self, Delivered};
 use crate::entry::Entry;
 use crate::gap::{Gap, GapReason};
 use crate::log::tally::Seated;
 use crate::log::waiters::Ticket;
 use crate::log::{End, Found};
+use crate::position::Position;
 
 /// The next event, and those behind it.
 pub(super) type Events = (Entry, Vec<Entry>);
@@ -26,6 +27,10 @@ pub(crate) struct Reader {
     pub(super) joined: u64,
     /// The offset that the client knows, by an event, a gap or a bookmark.
     pub(super) known: u64,
+    /// The offset up to which it was told of what is missing of any topic.
+    pub(super) scarred: u64,
+    /// What its client brought.
+    pub(super) came: Option<Position>,
     /// It has not yet come to the end of what there was when it came.
     pub(super) is_replaying: bool,
     /// It wants the newest event of each topic alone.
@@ -81,6 +86,9 @@ impl Reader {
             if index.is_closed() {
                 return (Poll::Ready(Found::End(End::Closed)), Vec::new());
             }
+            if index.is_away() {
+                return (Poll::Ready(Found::End(End::Unavailable)), Vec::new());
+            }
             // Woken by `append` and `close`.
             let places = self.places.iter_mut();
             let replaced =
@@ -103,10 +111,8 @@ impl Reader {
     ) -> Found<Events> {
         let id = match next {
             Next::Event(id) => id,
-            next if self.ends_by(offset, next) => return Found::End(End::Slow),
-            Next::Lost { topic, .. } => {
-                return Found::Gap(self.lose(index, offset, topic, now));
-            }
+            next if self.ends_by(next) => return Found::End(End::Slow),
+            next => return Found::Gap(self.lose(index, next, now)),
         };
         let Some(first) = index.event(id, offset) else {
             debug_assert!(false, "what comes next is there");
@@ -149,14 +155,22 @@ impl Reader {
         }
     }
 
-    fn next(&mut self, index: &Index, now: Option<Instant>) -> Option<(u64, Next)> {
-        index.next_of(
+    pub(super) fn next(&mut self, index: &Index, now: Option<Instant>) -> Option<(u64, Next)> {
+        let next = index.next_of(
             &mut self.wants,
             &mut self.ahead,
             self.told,
             self.conflates,
             now,
-        )
+        );
+        if self.conflates {
+            return next;
+        }
+        match (index.next_scar(&self.wants, self.scarred), next) {
+            (Some((scar, _)), Some((offset, _))) if offset < scar => next,
+            (Some(scar), _) => Some(scar),
+            (None, _) => next,
+        }
     }
 
     fn tell(&mut self, topic: Option<TopicId>, offset: u64) {
@@ -185,15 +199,18 @@ impl Reader {
         self.passed.clear();
     }
 
-    /// It was told up to here before it read.
-    pub(super) fn settle(&mut self, told: u64) {
-        let offset = self.told;
-        if told < self.joined && self.joined <= offset {
-            // From here on no topic is a special one.
-            for want in &mut self.wants {
-                if let Want::Group { from, .. } = want
-                    && !from.is_empty()
-                {
+    /// Forgets of topics that they are special ones where they no longer are.
+    pub(super) fn settle(&mut self) {
+        let told = self.told;
+        if told < self.joined {
+            return;
+        }
+        for want in &mut self.wants {
+            if let Want::Group { from, .. } = want
+                && !from.is_empty()
+            {
+                from.retain(|(_, from)| *from > told + 1);
+                if from.is_empty() {
                     *from = Vec::new();
                 }
             }
@@ -201,11 +218,11 @@ impl Reader {
     }
 
     /// Whether it is sent away for having lost this.
-    fn ends_by(&self, offset: u64, next: Next) -> bool {
-        let Next::Lost { disconnects, .. } = next else {
-            return false;
-        };
-        disconnects && offset > self.joined
+    fn ends_by(&self, next: Next) -> bool {
+        match next {
+            Next::Lost(mark) => mark.disconnects && mark.offset > self.joined,
+            Next::Event(_) | Next::Scar { .. } => false,
+        }
     }
 
     /// It has this event of this topic.
@@ -225,29 +242,78 @@ impl Reader {
 
     /// Tells of the mark at `offset`, together with those between which and it there is
     /// no event.
-    fn lose(
-        &mut self,
-        index: &Index,
-        offset: u64,
-        topic: Option<TopicId>,
-        now: Option<Instant>,
-    ) -> Gap {
-        let from = index.position(self.told);
-        let reason = if offset > self.joined {
-            GapReason::Slow
-        } else {
-            GapReason::Evicted
+    pub(super) fn lose(&mut self, index: &Index, next: Next, now: Option<Instant>) -> Gap {
+        let from = self.position(index);
+        let reason = match next {
+            Next::Scar { reason, .. } => reason,
+            Next::Lost(mark) if mark.offset > self.joined => GapReason::Slow,
+            Next::Lost(_) | Next::Event(_) => GapReason::Evicted,
         };
-        let mut missed = self.miss(index, topic, now);
-        self.tell(topic, offset);
-        while let Some((offset, next @ Next::Lost { topic, .. })) = self.next(index, now)
-            && !self.ends_by(offset, next)
+        let mut missed = self.pass_over(index, next, now);
+        while let Some((_, next)) = self.next(index, now)
+            && !matches!(next, Next::Event(_))
+            && !self.ends_by(next)
         {
-            let more = self.miss(index, topic, now);
+            let more = self.pass_over(index, next, now);
             missed = missed.zip(more).map(|(missed, more)| missed + more);
-            self.tell(topic, offset);
         }
-        Gap::new(reason, missed, Some(from), index.position(self.told))
+        Gap::new(reason, missed, Some(from), self.position(index))
+    }
+
+    /// Where it is; as its client knows that, if it has not moved.
+    pub(super) fn position(&self, index: &Index) -> Position {
+        match self.came {
+            Some(came) if came.offset() == self.told => came,
+            _ => index.position(self.told),
+        }
+    }
+
+    /// Goes on behind what is no event. How many events that were, if it is known.
+    fn pass_over(&mut self, index: &Index, next: Next, now: Option<Instant>) -> Option<u64> {
+        match next {
+            Next::Event(_) => None,
+            Next::Lost(mark) => {
+                let topic = mark.topic.filter(|_| mark.is_there);
+                let missed = self.miss(index, topic, now);
+                if index.is_elsewhere() {
+                    self.begin_behind(mark);
+                } else {
+                    self.tell(topic, mark.offset);
+                }
+                missed
+            }
+            Next::Scar { offset, events, .. } => {
+                self.scarred = offset;
+                events
+            }
+        }
+    }
+
+    /// It has been told of a loss that stands further behind than it is.
+    fn begin_behind(&mut self, mark: Mark) {
+        // What came next was looked for from where it began before.
+        self.ahead = None;
+        let begin = mark.offset + 1;
+        for want in &mut self.wants {
+            match (want, mark.topic) {
+                (Want::Topic { id, from, .. }, Some(topic)) if *id == topic => {
+                    *from = begin.max(*from);
+                }
+                (Want::Group { from, ahead, .. }, Some(topic)) => {
+                    *ahead = None;
+                    match from.binary_search_by_key(&topic, |(id, _)| *id) {
+                        Ok(at) => {
+                            if let Some((_, from)) = from.get_mut(at) {
+                                *from = begin.max(*from);
+                            }
+                        }
+                        Err(at) => from.insert(at, (topic, begin)),
+                    }
+                }
+                (Want::Group { lost, .. }, None) if *lost == mark.offset => *lost = 0,
+                _ => {}
+            }
+        }
     }
 
     /// How many events of a topic it will not get, if that is known.

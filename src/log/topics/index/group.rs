@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::ahead::Ahead;
-use super::next::{Next, View, Want};
+use super::next::{Mark, Next, View, Want};
 use super::{After, Index, TopicId};
 use crate::log::topics::crowd::Crowd;
 use crate::topic::Pattern;
@@ -101,6 +101,10 @@ impl Index {
             .position(|want| matches!(want, Want::Group { id, .. } if id == wanted))
     }
 
+    pub(in crate::log::topics) fn pattern(&self, id: GroupId) -> Option<&Pattern> {
+        self.groups.get(id.0).map(|group| &group.pattern)
+    }
+
     pub(in crate::log::topics) fn topics_of(&self, id: GroupId) -> &[TopicId] {
         self.groups.get(id.0).map_or(&[], |group| &group.topics)
     }
@@ -141,11 +145,13 @@ impl Index {
         let begins = lost.partition_point(|lost| lost.offset <= told);
         let mut behind = lost.range(begins..);
         let next = behind.find(|lost| lost.offset >= from.of(lost.topic))?;
-        let lost = Next::Lost {
-            topic: None,
+        let mark = Mark {
+            topic: Some(next.topic),
+            offset: next.offset,
+            is_there: false,
             disconnects: next.disconnects,
         };
-        Some((next.offset, lost))
+        Some(self.lost_at(mark, told))
     }
 
     fn form(&mut self, pattern: &Pattern) -> GroupId {

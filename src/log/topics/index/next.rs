@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::ahead::Ahead;
 use super::group::{From, GroupId};
 use super::{Index, TopicId};
+use crate::gap::GapReason;
 
 /// One thing that a reader wants.
 #[derive(Debug)]
@@ -46,22 +47,31 @@ impl Want {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::log::topics) enum Next {
     Event(TopicId),
-    /// Everything of the topic up to here is gone. `disconnects` is what becomes of who
-    /// is too slow.
-    Lost {
-        topic: Option<TopicId>,
-        disconnects: bool,
+    /// Everything of the topic up to its mark is gone.
+    Lost(Mark),
+    /// See [`Scar`](super::Scar).
+    Scar {
+        offset: u64,
+        reason: GapReason,
+        events: Option<u64>,
     },
+}
+
+/// What is gone of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::log::topics) struct Mark {
+    /// The topic; `None` of several that were forgotten.
+    pub(in crate::log::topics) topic: Option<TopicId>,
+    /// The offset of the last event that is gone.
+    pub(in crate::log::topics) offset: u64,
+    /// Whether the topic is still there, so that it can be said how many they were.
+    pub(in crate::log::topics) is_there: bool,
+    /// What becomes of who is too slow.
+    pub(in crate::log::topics) disconnects: bool,
 }
 
 /// So many topics are looked at one by one; of more it is kept what comes next in each.
 const FEW: usize = 8;
-
-/// Of topics that are gone, too.
-const LOST: Next = Next::Lost {
-    topic: None,
-    disconnects: false,
-};
 
 /// How a reader looks at topics: from where on, at the newest event of each alone, and
 /// when.
@@ -113,7 +123,13 @@ impl Index {
                 if newest {
                     return next;
                 }
-                let lost = (*lost > told).then_some((*lost, LOST));
+                let mark = Mark {
+                    topic: None,
+                    offset: *lost,
+                    is_there: false,
+                    disconnects: false,
+                };
+                let lost = (*lost > told).then(|| self.lost_at(mark, told));
                 let gone = self.lost_in_group(*id, told, from);
                 let nexts = [next, gone, lost].into_iter().flatten();
                 nexts.min_by_key(|(offset, _)| *offset)
@@ -121,6 +137,19 @@ impl Index {
         });
         let nexts = by_name.into_iter().chain(by_pattern);
         nexts.min_by_key(|(offset, _)| *offset)
+    }
+
+    /// Where a mark stands for who has everything of the topic up to `told`. In a log in
+    /// memory that is where it is. Of one that is kept elsewhere another process may have
+    /// its mark elsewhere: who goes there next has to have been told of what it went
+    /// without here, so it is told before anything else.
+    pub(super) fn lost_at(&self, mark: Mark, told: u64) -> (u64, Next) {
+        let at = if self.lineage.is_some() {
+            told + 1
+        } else {
+            mark.offset
+        };
+        (at, Next::Lost(mark))
     }
 
     pub(super) fn next_in(&self, id: TopicId, view: View, from: u64) -> Option<(u64, Next)> {
@@ -140,9 +169,13 @@ impl Index {
                 None => state.evicted,
             };
             if mark > told && mark >= from {
-                let disconnects = state.policy.disconnects();
-                let topic = Some(id);
-                return Some((mark, Next::Lost { topic, disconnects }));
+                let lost = Mark {
+                    topic: Some(id),
+                    offset: mark,
+                    is_there: true,
+                    disconnects: state.policy.disconnects(),
+                };
+                return Some(self.lost_at(lost, told.max(from.saturating_sub(1))));
             }
         }
         let after = told.max(from.saturating_sub(1));

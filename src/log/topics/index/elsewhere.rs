@@ -1,0 +1,151 @@
+//! What an index does that holds what is kept elsewhere.
+
+use std::sync::Arc;
+
+use super::scars::Scar;
+use super::{After, Index, Want};
+use crate::gap::GapReason;
+use crate::log::topics::crowd::Crowd;
+use crate::log::topics::elsewhere::{Stored, What};
+use crate::log::topics::lineage::Lineage;
+use crate::position::Epoch;
+use crate::topic::{Topic, Topics};
+
+/// Where a reader by name or by a pattern begins.
+pub(in crate::log::topics) type Begins = Vec<(Topics, u64, Vec<(Topic, u64)>)>;
+
+impl Index {
+    pub(in crate::log::topics) fn begin(&mut self, epoch: Epoch, lineage: Lineage) {
+        self.epoch = epoch;
+        self.skip_to(lineage.next());
+        self.lineage = Some(lineage);
+    }
+
+    pub(in crate::log::topics) fn apply(&mut self, stored: Stored, after: &mut After) {
+        let offset = stored.position.offset();
+        if offset >= self.next {
+            self.next = offset + 1;
+            if let (Some(lineage), Some(tag)) = (&mut self.lineage, stored.position.tag()) {
+                lineage.skip_to(offset);
+                lineage.push(tag.0);
+            }
+        }
+        match stored.what {
+            What::Event(topic, event) => {
+                self.put(&topic, event, stored.position, stored.at, after);
+            }
+            What::Corrupt(topic) => {
+                after.woken.extend(self.crowds());
+                self.scar(Scar {
+                    first: offset,
+                    offset,
+                    topic,
+                    reason: GapReason::Corrupt,
+                    events: Some(1),
+                });
+            }
+            What::Nothing => {}
+        }
+    }
+
+    pub(in crate::log::topics) fn skip_to(&mut self, next: u64) -> Vec<Arc<Crowd>> {
+        if next <= self.next {
+            return Vec::new();
+        }
+        let first = std::mem::replace(&mut self.next, next);
+        if let Some(lineage) = &mut self.lineage {
+            lineage.skip_to(next);
+        }
+        self.scar(Scar {
+            first,
+            offset: next - 1,
+            topic: None,
+            reason: GapReason::Evicted,
+            events: None,
+        });
+        self.crowds()
+    }
+
+    pub(in crate::log::topics) fn learn(&mut self, from: &Self) {
+        if self.epoch == from.epoch
+            && let (Some(lineage), Some(from)) = (&mut self.lineage, &from.lineage)
+        {
+            lineage.learn(from);
+        }
+    }
+
+    pub(in crate::log::topics) fn set_away(&mut self, away: bool) -> Vec<Arc<Crowd>> {
+        self.away = away;
+        if away { self.crowds() } else { Vec::new() }
+    }
+
+    pub(in crate::log::topics) fn topics_wanted(&self, wants: &[Want]) -> Topics {
+        let mut topics = Topics::new();
+        for want in wants {
+            topics = match want {
+                Want::Topic { id, .. } => match self.state(*id) {
+                    Some(state) => topics.topic(state.name.clone()),
+                    None => topics,
+                },
+                Want::Group { id, .. } => match self.pattern(*id) {
+                    Some(pattern) => topics.pattern(pattern.clone()),
+                    None => topics,
+                },
+            };
+        }
+        topics
+    }
+
+    /// Where each of these begins, by names.
+    pub(in crate::log::topics) fn begins(&self, wants: &[Want]) -> Begins {
+        let begins = wants.iter().map(|want| {
+            let topics = self.topics_wanted(std::slice::from_ref(want));
+            match want {
+                Want::Topic { from, .. } => (topics, *from, Vec::new()),
+                Want::Group {
+                    from, else_from, ..
+                } => {
+                    let special = from.iter();
+                    let special = special
+                        .filter_map(|(id, from)| Some((self.state(*id)?.name.clone(), *from)));
+                    (topics, *else_from, special.collect())
+                }
+            }
+        });
+        begins.collect()
+    }
+
+    /// See [`Lineage::shared`].
+    pub(in crate::log::topics) fn shared(&self) -> Option<u64> {
+        self.lineage.as_ref()?.shared()
+    }
+
+    /// Lets each of these begin where it did in the log before this one, as far as offsets
+    /// mean the same.
+    pub(in crate::log::topics) fn begin_at(&self, wants: &mut [Want], begins: &Begins) {
+        let Some(shared) = self.shared() else {
+            return;
+        };
+        let own = shared + 1;
+        for want in wants {
+            let topics = self.topics_wanted(std::slice::from_ref(want));
+            let Some((_, begins, special)) = begins.iter().find(|(of, ..)| *of == topics) else {
+                continue;
+            };
+            let begins = (*begins).min(own);
+            match want {
+                Want::Topic { from, .. } => *from = begins,
+                Want::Group {
+                    from, else_from, ..
+                } => {
+                    *else_from = begins;
+                    let special = special.iter();
+                    *from = special
+                        .filter_map(|(name, from)| Some((self.find(name)?, (*from).min(own))))
+                        .collect();
+                    from.sort_unstable();
+                }
+            }
+        }
+    }
+}
