@@ -3,9 +3,13 @@
 #![cfg(target_os = "linux")]
 
 mod access;
+#[path = "../support/elsewhere.rs"]
+mod elsewhere;
 mod faults;
 mod foreign;
+mod hubs;
 mod log;
+mod proxy;
 mod server;
 
 use std::time::Duration;

@@ -21,6 +21,11 @@ const MOST_BYTES: usize = 4 << 20;
 /// How long a message that is there may take, before it is looked for in another way.
 const PROMPT: Duration = Duration::from_millis(250);
 
+/// How many latest values are looked for in the log where they have not been copied yet.
+const MOST_BEHIND: usize = 4096;
+
+const BEHIND: Trouble = Trouble::Away("the copy of the newest values is behind");
+
 const ANOTHER: Trouble = Trouble::Away("the stream is another one by now");
 
 pub(super) struct Log {
@@ -179,10 +184,30 @@ impl Log {
             // What was there has been delivered, or is not there any more.
             from = limit;
         }
+        let behind = self.behind(copy.next.max(log.first), log.next).await?;
+        self.keep(&mut records, behind, log.next);
         if self.info().await?.epoch != log.epoch {
             return Err(ANOTHER);
         }
         Ok(records)
+    }
+
+    /// The latest values that the log has there, which the copy has not got yet.
+    async fn behind(&self, from: u64, until: u64) -> Result<Vec<Stored>, Trouble> {
+        let (name, subjects) = (&self.options.stream, stream::latest_subjects(&self.options));
+        let mut all = Vec::new();
+        let mut from = from;
+        while from < until {
+            let Some(stored) = stream::next(&self.session, name, from, &subjects).await? else {
+                break;
+            };
+            if all.len() >= MOST_BEHIND {
+                return Err(BEHIND);
+            }
+            from = stored.seq.saturating_add(1);
+            all.push(stored);
+        }
+        Ok(all)
     }
 
     /// Keeps those that are of latest-value topics, and that the log has.
@@ -221,12 +246,12 @@ impl Log {
                 continue;
             }
             let is_there = newest.as_ref().is_none_or(|newest| newest.seq < copy.next);
-            // What it has not got yet and the log still has, comes by the log.
+            // What it has not got yet, the log may still have.
             if is_there || (copy.next >= log.first && Instant::now() >= deadline) {
                 return Ok(copy);
             }
             if Instant::now() >= deadline {
-                return Err(Trouble::Away("the copy of the newest values is behind"));
+                return Err(BEHIND);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

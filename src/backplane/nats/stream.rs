@@ -78,12 +78,25 @@ pub(super) async fn get(
     seq: u64,
     or_next: bool,
 ) -> Result<Option<Stored>, Trouble> {
-    let which = if or_next {
-        json!({ "seq": seq, "next_by_subj": ">" })
-    } else {
-        json!({ "seq": seq })
-    };
-    one(session, stream, &which).await
+    if or_next {
+        return next(session, stream, seq, ">").await;
+    }
+    one(session, stream, &json!({ "seq": seq })).await
+}
+
+/// The first message of these subjects from this number on.
+pub(super) async fn next(
+    session: &Session,
+    stream: &str,
+    seq: u64,
+    subjects: &str,
+) -> Result<Option<Stored>, Trouble> {
+    one(
+        session,
+        stream,
+        &json!({ "seq": seq, "next_by_subj": subjects }),
+    )
+    .await
 }
 
 /// The newest message of these subjects.
