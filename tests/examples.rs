@@ -3,11 +3,17 @@
 
 #[path = "examples/chat.rs"]
 mod chat;
+#[path = "examples/dashboard.rs"]
+mod dashboard;
 #[cfg(feature = "detached")]
 #[path = "examples/firehose.rs"]
 mod firehose;
+#[path = "examples/form.rs"]
+mod form;
 #[path = "examples/metrics.rs"]
 mod metrics;
+#[path = "examples/weather.rs"]
+mod weather;
 #[cfg(feature = "websocket")]
 #[path = "examples/websocket.rs"]
 mod websocket;
@@ -181,12 +187,23 @@ fn the_pages_are_served() {
             "random" => &[r#""/events""#, r#" id="value""#, r#" id="state""#],
             "fibonacci" => &[r#""/events""#, r#" id="value""#, r#" id="list""#],
             "chat" => &["`/events", "/topics", r#" id="state""#, r#" role="log""#],
+            "dashboard" => &["`/events", "/rate", r#" id="state""#, r#" for="rate""#],
             _ => &["`/events", "/socket", r#" id="check""#, r#" for="text""#],
+        };
+        let text = match *name {
+            "dashboard" => {
+                let mut script = demo.get("/dashboard.js", "");
+                let kind = Some("text/javascript; charset=utf-8");
+                assert_eq!(script.header("content-type"), kind);
+                text + &script.body()
+            }
+            _ => text,
         };
         for part in [&["new EventSource("], parts].concat() {
             assert!(text.contains(part), "{name}: {part}");
         }
         for foreign in ["http:", "https:", "innerHTML", "//cdn"] {
+            let text = text.replace("\"http://www.w3.org/2000/svg\"", "");
             assert!(!text.contains(foreign), "{name}: {foreign}");
         }
 
@@ -342,7 +359,7 @@ fn a_signal_ends_all_streams(name: &str, signal: &str) {
 
 #[test]
 fn a_signal_ends_an_idle_demo_at_once() {
-    for name in DEMOS {
+    for name in DEMOS.iter().chain(&["form"]) {
         for signal in ["INT", "TERM"] {
             let mut demo = Demo::start(name, &[]);
             let _silent = TcpStream::connect(demo.addr).expect("connected");
@@ -362,7 +379,7 @@ fn a_signal_ends_an_idle_demo_at_once() {
 fn a_taken_port_is_told_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = taken.local_addr().expect("bound").to_string();
-    for name in DEMOS {
+    for name in DEMOS.iter().chain(&["form"]) {
         let output = run(name, &["--listen", &addr]);
         let stderr = one_line(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
@@ -377,7 +394,7 @@ fn a_taken_port_is_told_in_one_line() {
 
 #[test]
 fn bad_arguments_are_told_in_one_line() {
-    for name in DEMOS {
+    for name in DEMOS.iter().chain(&["form"]) {
         for args in [
             &["--nonsense"][..],
             &["nonsense"],
@@ -408,9 +425,10 @@ fn bad_arguments_are_told_in_one_line() {
 
 #[test]
 fn help_tells_the_options() {
-    for name in DEMOS {
+    for name in DEMOS.iter().chain(&["form"]) {
         let every: &[&str] = match *name {
-            "hyper" | "chat" => &[],
+            "hyper" | "chat" | "dashboard" => &[],
+            "form" => &["--events", "127.0.0.1:9001"],
             _ => &["--every", "1000"],
         };
         for args in [&["--help"][..], &["--listen", "127.0.0.1:0", "-h"]] {
@@ -421,7 +439,11 @@ fn help_tells_the_options() {
             for told in [&[name, "--listen", "127.0.0.1:9000"], every].concat() {
                 assert!(help.contains(told), "{told} in {help}");
             }
-            assert_eq!(help.contains("--every"), !every.is_empty(), "{help}");
+            assert_eq!(
+                help.contains("--every"),
+                every.contains(&"--every"),
+                "{help}"
+            );
         }
     }
 }
@@ -466,13 +488,14 @@ fn one_line(stderr: &[u8]) -> &str {
 
 // The demos as processes.
 
-/// Those that there are with these features.
+/// Those that there are with these features, and whose stream is beside their page.
 const DEMOS: &[&str] = &[
     "random",
     "fibonacci",
     "hyper",
     "metrics",
     "chat",
+    "dashboard",
     #[cfg(feature = "websocket")]
     "websocket",
 ];
@@ -482,6 +505,7 @@ const PAGES: &[&str] = &[
     "random",
     "fibonacci",
     "chat",
+    "dashboard",
     #[cfg(feature = "websocket")]
     "websocket",
 ];
@@ -502,6 +526,9 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["build", "--message-format=json-render-diagnostics"])
         .args(DEMOS.iter().map(|name| format!("--example={name}")))
+        .arg("--example=form")
+        // It is judged by itself: by default it is one that asks others.
+        .arg("--example=weather")
         .args(cfg!(feature = "detached").then_some("--example=firehose"))
         // As this test was built, so that there is mostly nothing to do.
         .args(["--profile", &profile()])
@@ -610,6 +637,9 @@ struct Demo {
 impl Demo {
     fn start(name: &str, args: &[&str]) -> Self {
         let mut command = command(name, &["--listen", "127.0.0.1:0"]);
+        if name == "form" {
+            command.args(["--events", "127.0.0.1:0"]);
+        }
         let mut process = Process(command.args(args).spawn().expect("started"));
 
         // Pipes have no time-outs, so they are read elsewhere.

@@ -46,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
     /// The time between two events, where the demo makes them.
     pub(crate) every: Duration,
+    /// Where to serve streams, where that is another place.
+    pub(crate) events: SocketAddr,
 }
 
 impl Options {
@@ -56,7 +58,7 @@ impl Options {
              \x20 --listen ADDR         where to listen [default: 127.0.0.1:9000]\n\
              \x20 --every MILLISECONDS  the time between two events [default: 1000]\n\
              \x20 --help                this text";
-        Self::read(about, usage, true)
+        Self::read(about, usage, &["--every"])
     }
 
     /// The same for a demo in which nothing happens by itself.
@@ -64,13 +66,22 @@ impl Options {
         let usage = "[--listen ADDR]\n\n\
              \x20 --listen ADDR  where to listen [default: 127.0.0.1:9000]\n\
              \x20 --help         this text";
-        Self::read(about, usage, false)
+        Self::read(about, usage, &[])
     }
 
-    fn read(about: &str, usage: &str, has_every: bool) -> Self {
+    /// The same for a demo that serves its streams elsewhere.
+    pub(crate) fn with_events(about: &str) -> Self {
+        let usage = "[--listen ADDR] [--events ADDR]\n\n\
+             \x20 --listen ADDR  where to listen [default: 127.0.0.1:9000]\n\
+             \x20 --events ADDR  where to serve the stream [default: 127.0.0.1:9001]\n\
+             \x20 --help         this text";
+        Self::read(about, usage, &["--events"])
+    }
+
+    fn read(about: &str, usage: &str, takes: &[&str]) -> Self {
         let args = std::env::args_os().skip(1);
         let args = args.map(|arg| arg.to_string_lossy().into_owned());
-        match Self::parse(args, has_every) {
+        match Self::parse(args, takes) {
             Ok(Some(options)) => options,
             Ok(None) => {
                 let _ = writeln!(io::stdout(), "{about}\n\nUsage: {NAME} {usage}");
@@ -86,11 +97,12 @@ impl Options {
     /// `None` if help is asked for.
     fn parse(
         mut args: impl Iterator<Item = String>,
-        has_every: bool,
+        takes: &[&str],
     ) -> Result<Option<Self>, String> {
         let mut options = Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
             every: Duration::from_secs(1),
+            events: SocketAddr::from(([127, 0, 0, 1], 9001)),
         };
         while let Some(arg) = args.next() {
             let (name, value) = match arg.split_once('=') {
@@ -103,13 +115,11 @@ impl Options {
             };
             match name {
                 "--help" | "-h" => return Ok(None),
-                "--listen" => {
-                    let text = value("an address")?;
-                    options.listen = text.parse().map_err(|_| {
-                        format!("--listen: {text:?} is not an address like 127.0.0.1:9000")
-                    })?;
+                "--listen" => options.listen = address(name, &value("an address")?)?,
+                "--events" if takes.contains(&name) => {
+                    options.events = address(name, &value("an address")?)?;
                 }
-                "--every" if has_every => {
+                "--every" if takes.contains(&name) => {
                     let text = value("a number of milliseconds")?;
                     options.every = match text.parse::<u32>() {
                         Ok(millis) if millis > 0 => Duration::from_millis(millis.into()),
@@ -128,6 +138,11 @@ impl Options {
     }
 }
 
+fn address(name: &str, text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("{name}: {text:?} is not an address like 127.0.0.1:9000"))
+}
+
 /// A page.
 pub(crate) fn html<B>(request: &Request<B>, text: &'static str) -> Response<Body> {
     file(request, "text/html; charset=utf-8", text)
@@ -136,6 +151,11 @@ pub(crate) fn html<B>(request: &Request<B>, text: &'static str) -> Response<Body
 /// A style sheet.
 pub(crate) fn css<B>(request: &Request<B>, text: &'static str) -> Response<Body> {
     file(request, "text/css; charset=utf-8", text)
+}
+
+/// A script of a page.
+pub(crate) fn js<B>(request: &Request<B>, text: &'static str) -> Response<Body> {
+    file(request, "text/javascript; charset=utf-8", text)
 }
 
 /// There is nothing at this path.
@@ -209,15 +229,22 @@ pub(crate) async fn listen(
     address: SocketAddr,
 ) -> io::Result<(TcpListener, impl Future<Output = ()> + Send)> {
     let listener = TcpListener::bind(address).await?;
-    let stop = stop_signal()?;
-    let mut stdout = io::stdout();
-    // Whoever has closed our output does not want to know.
-    let _ = writeln!(stdout, "listening on http://{}", listener.local_addr()?);
-    let _ = stdout.flush();
+    let stop = announce(listener.local_addr()?)?;
     Ok((listener, stop))
 }
 
-async fn accept_until<A, F>(
+/// Listens for signals, and says where the demo is.
+pub(crate) fn announce(address: SocketAddr) -> io::Result<impl Future<Output = ()> + Send> {
+    let stop = stop_signal()?;
+    let mut stdout = io::stdout();
+    // Whoever has closed our output does not want to know.
+    let _ = writeln!(stdout, "listening on http://{address}");
+    let _ = stdout.flush();
+    Ok(stop)
+}
+
+/// Serves what comes, then ends it.
+pub(crate) async fn accept_until<A, F>(
     stop: impl Future<Output = ()>,
     listener: &TcpListener,
     shutdown: &Shutdown,

@@ -192,7 +192,7 @@ struct Way {
 
 impl Way {
     async fn to(demo: &Demo) -> Self {
-        let demo: SocketAddr = demo.url["http://".len()..].parse().expect("an address");
+        let demo = demo.address();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
         let address = listener.local_addr().expect("bound");

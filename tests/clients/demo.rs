@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command as StdCommand, Stdio};
 use std::sync::LazyLock;
@@ -32,11 +33,16 @@ impl Demo {
 
     /// Starts it on any port, with these further arguments.
     pub(crate) async fn start_with(name: &str, args: &[&str]) -> Self {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), name, args).await
+    }
+
+    /// Starts it where another one was.
+    pub(crate) async fn start_at(address: SocketAddr, name: &str, args: &[&str]) -> Self {
         // Every test is to say what is missing, not only the first that builds.
         target();
         let program = tokio::task::spawn_blocking(|| &*BUILT).await;
         let mut command = Command::new(&program.expect("built")[name]);
-        command.args(["--listen", "127.0.0.1:0"]).args(args);
+        command.args(["--listen", &address.to_string()]).args(args);
         piped(&mut command).stderr(Stdio::inherit());
         // Where cargo runs elsewhere at the same time it may be replacing the program,
         // which then is not there for a moment.
@@ -58,6 +64,10 @@ impl Demo {
             process,
             _stdout: stdout,
         }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.url["http://".len()..].parse().expect("an address")
     }
 
     /// Asks it to end, and waits until it has.
@@ -82,7 +92,17 @@ static BUILT: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(|| {
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .arg("--target-dir")
         .arg(target())
-        .args(["random", "fibonacci", "chat"].map(|name| format!("--example={name}")))
+        .args(
+            [
+                "random",
+                "fibonacci",
+                "chat",
+                "form",
+                "dashboard",
+                "weather",
+            ]
+            .map(|name| format!("--example={name}")),
+        )
         .args(SOCKETS)
         .stderr(Stdio::inherit())
         .output()

@@ -11,11 +11,14 @@ mod browser;
 mod chat_demo;
 mod client;
 mod curl;
+mod dashboard_demo;
 #[allow(dead_code, reason = "it is there for other tests, too")]
 #[path = "../support/decoder.rs"]
 mod decoder;
 mod demo;
+mod form_demo;
 mod installed;
+mod pages;
 mod scenario;
 mod several;
 #[cfg(feature = "websocket")]
@@ -23,6 +26,10 @@ mod sockets;
 #[cfg(feature = "websocket")]
 mod sockets_in_pages;
 mod stage;
+#[allow(dead_code, reason = "it is there for other tests, too")]
+#[path = "../weather/upstream.rs"]
+mod upstream;
+mod weather_demo;
 #[cfg(feature = "websocket")]
 mod websocket_demo;
 

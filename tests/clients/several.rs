@@ -26,6 +26,13 @@ impl Several {
         Self::run(command.arg(program("chromium")).arg(url)).await
     }
 
+    /// The same with a page that runs no scripts but those of this test.
+    pub(crate) async fn browser_without_scripts(url: &str) -> Self {
+        let mut command = node("chromium.cjs");
+        command.arg(program("chromium")).arg(url).arg("plain");
+        Self::run(&mut command).await
+    }
+
     pub(crate) async fn run(command: &mut Command) -> Self {
         Self {
             client: Client::run(command).await,
@@ -71,11 +78,18 @@ impl Several {
         }
     }
 
-    /// What this is in the page, if it is a browser.
+    /// What this is in the page, if it is a browser. It may `await`.
     pub(crate) async fn value(&mut self, script: &str) -> Value {
-        self.write(&format!("report({{ on: 'page', value: {script} }})"))
-            .await;
+        self.write(&format!(
+            "(async () => report({{ on: 'page', value: {script} }}))()"
+        ))
+        .await;
         self.next("page").await["value"].take()
+    }
+
+    /// Makes the page so wide, and `light` or `dark`.
+    pub(crate) async fn look(&mut self, width: u32, scheme: &str) {
+        self.write(&format!("look({width}, '{scheme}')")).await;
     }
 
     /// Waits until this holds in the page.
