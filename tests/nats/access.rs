@@ -62,6 +62,22 @@ async fn a_name_and_a_password() {
     is_refused(at(&server, &format!("ann:{SECRET}@")), NOT_AUTHORIZED).await;
 }
 
+/// What `docs/nats.md` says that a user needs.
+#[tokio::test]
+async fn the_permissions_that_are_needed() {
+    let publish = r#"["tornadose.>", "tornadose-latest.>", "$JS.API.STREAM.*.>", "$JS.API.STREAM.NAMES", "$JS.API.CONSUMER.>"]"#;
+    let server = Server::with(&format!(
+        "authorization {{ users: [ {{ user: ann, password: pw, permissions: {{ publish: {{ allow: {publish} }}, subscribe: {{ allow: [\"_INBOX.>\"] }} }} }} ] }}"
+    ));
+    is_welcome(at(&server, "ann:pw@")).await;
+    let engine = at(&server, "ann:pw@");
+    store(&engine, "now/1", "x").await;
+    assert_eq!(
+        open(&engine).await.latest().await.expect("a server").len(),
+        1
+    );
+}
+
 #[tokio::test]
 async fn a_token() {
     let server = Server::with(&format!("authorization {{ token: \"{SECRET}\" }}"));
@@ -88,7 +104,7 @@ async fn a_key() {
 }
 
 /// A claim of NATS, signed.
-fn jwt(issuer: &KeyPair, subject: &KeyPair, name: &str, nats: Value) -> String {
+fn jwt(issuer: &KeyPair, subject: &KeyPair, name: &str, nats: &Value) -> String {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .expect("a clock");
@@ -121,17 +137,17 @@ async fn credentials() {
         &operator,
         &operator,
         "O",
-        json!({
+        &json!({
             "type": "operator", "version": 2, "system_account": system.public_key(),
         }),
     );
-    let account_jwt = jwt(&operator, &account, "A", of_account(&limits));
-    let system_jwt = jwt(&operator, &system, "SYS", of_account(&all));
+    let account_jwt = jwt(&operator, &account, "A", &of_account(&limits));
+    let system_jwt = jwt(&operator, &system, "SYS", &of_account(&all));
     let user_jwt = jwt(
         &account,
         &user,
         "U",
-        json!({
+        &json!({
             "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1,
         }),
     );

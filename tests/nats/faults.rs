@@ -116,7 +116,7 @@ async fn a_reader_of_a_dead_server_is_told() {
     };
     let (waited, ()) = tokio::join!(reading.wait(2, 10, PATIENCE), dying);
     assert_eq!(
-        waited.err().expect("dead").to_string(),
+        waited.expect_err("dead").to_string(),
         "nats: the connection was lost"
     );
     assert!(reading.window().await.is_err());

@@ -5,6 +5,7 @@
 mod access;
 #[path = "../support/elsewhere.rs"]
 mod elsewhere;
+mod example;
 mod faults;
 mod foreign;
 mod hubs;
