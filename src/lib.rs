@@ -209,6 +209,7 @@
 //! | `metrics` | no | [`Stats::record`] and counts of streams, for the `metrics` facade |
 //! | `tracing` | no | a log line where a stream or a store begins, ends or tells a gap |
 //! | `backplane` | no | [`HubBuilder::open`]: a hub whose log is kept by an engine |
+//! | `nats` | no | [`backplane::Nats`]: a log in NATS JetStream |
 //! | `detached` | no | `Listener`: streams that leave their server |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -290,4 +291,7 @@ mod texts {
     mod readme {}
     #[doc = include_str!("../docs/architecture.md")]
     mod architecture {}
+    #[cfg(feature = "nats")]
+    #[doc = include_str!("../docs/nats.md")]
+    mod nats {}
 }

@@ -58,7 +58,7 @@ impl Care {
         let parts = known.get(stream).copied().unwrap_or_default();
         let mut limit = u64::MAX;
         for part in [parts.suspect, parts.known] {
-            if part.until <= from {
+            if part.until <= from || part.until == part.from {
                 continue;
             }
             if part.from <= from || parts.is_wide {
@@ -69,11 +69,12 @@ impl Care {
         Way::Delivered(limit)
     }
 
-    /// A connection was lost where this was the next to come.
-    pub(super) fn lost(&self, stream: &str, next: u64) {
+    /// A connection was lost where this was the next to come, though delivery was to stop
+    /// before such a message if it `was_limited`.
+    pub(super) fn lost(&self, stream: &str, next: u64, was_limited: bool) {
         self.change(stream, |parts| {
             let is_again = |part: Part| part.from <= next && next < part.until;
-            parts.is_wide |= is_again(parts.suspect) || is_again(parts.known);
+            parts.is_wide |= was_limited && (is_again(parts.suspect) || is_again(parts.known));
             parts.suspect = Part {
                 from: next,
                 until: next.saturating_add(FURTHER),
@@ -96,6 +97,19 @@ impl Care {
         });
     }
 
+    /// Nothing such stands there, from one number on and before another.
+    fn cleared(&self, stream: &str, from: u64, end: u64) {
+        self.change(stream, |parts| {
+            let suspect = &mut parts.suspect;
+            if from <= suspect.from && suspect.from < end {
+                suspect.from = end.min(suspect.until);
+            }
+            if suspect.from == suspect.until && parts.known.until == 0 {
+                *parts = Parts::default();
+            }
+        });
+    }
+
     fn change(&self, stream: &str, change: impl FnOnce(&mut Parts)) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.contains_key(stream) && known.len() >= STREAMS {
@@ -114,9 +128,10 @@ impl Care {
         most: usize,
         most_bytes: usize,
     ) -> Result<(Vec<Stored>, u64), Trouble> {
+        let begin = from;
         let mut all = Vec::new();
         let mut bytes = 0;
-        let mut is_dense = true;
+        let (mut is_dense, mut is_clear) = (true, true);
         while from < until && all.len() < most && bytes < most_bytes {
             let (mut found, end) = if is_dense {
                 let room = u64::try_from(most - all.len()).unwrap_or(u64::MAX);
@@ -136,11 +151,15 @@ impl Care {
             for stored in &found {
                 bytes += stored.size();
                 if !stored.is_deliverable() {
+                    is_clear = false;
                     self.found(stream, stored.seq);
                 }
             }
             all.append(&mut found);
             from = end;
+        }
+        if is_clear {
+            self.cleared(stream, begin, from);
         }
         Ok((all, from))
     }
@@ -174,33 +193,61 @@ mod tests {
     fn a_loss_is_suspect_and_what_is_found_is_known() {
         let care = Care::default();
         assert_eq!(care.way("log", 1), Way::Delivered(u64::MAX));
-        care.lost("log", 1000);
+        care.lost("log", 1000, false);
         assert_eq!(care.way("log", 1), Way::Delivered(1000));
         assert_eq!(care.way("log", 1000), Way::Asked(1256));
         assert_eq!(care.way("log", 1255), Way::Asked(1256));
         assert_eq!(care.way("log", 1256), Way::Delivered(u64::MAX));
         assert_eq!(care.way("other", 1000), Way::Delivered(u64::MAX));
 
-        care.lost("log", 5000);
+        care.lost("log", 5000, false);
         assert_eq!(care.way("log", 1000), Way::Delivered(5000));
         care.found("log", 5003);
         care.found("log", 5200);
         assert_eq!(care.way("log", 5000), Way::Asked(5256));
         assert_eq!(care.way("log", 5256), Way::Asked(5456));
-        care.lost("log", 9000);
+        care.lost("log", 9000, false);
         assert_eq!(care.way("log", 1), Way::Delivered(5003));
         assert_eq!(care.way("log", 5456), Way::Delivered(9000));
 
-        care.lost("log", 9000);
+        care.lost("log", 9000, false);
+        assert_eq!(
+            care.way("log", 1),
+            Way::Delivered(5003),
+            "it may be the network"
+        );
+        care.lost("log", 9000, true);
         assert_eq!(care.way("log", 1), Way::Asked(9256));
         assert_eq!(care.way("log", u64::MAX), Way::Delivered(u64::MAX));
+    }
+
+    #[test]
+    fn what_is_read_and_clear_is_suspect_no_more() {
+        let care = Care::default();
+        care.lost("log", 1000, false);
+        care.lost("log", 1000, true);
+        assert_eq!(care.way("log", 1), Way::Asked(1256));
+        care.cleared("log", 900, 1000);
+        assert_eq!(care.way("log", 1), Way::Asked(1256));
+        care.cleared("log", 900, 1100);
+        assert_eq!(care.way("log", 1100), Way::Asked(1256));
+        care.cleared("log", 1100, 1256);
+        for from in [1, 1000, 1100, 1255] {
+            assert_eq!(care.way("log", from), Way::Delivered(u64::MAX));
+        }
+        care.lost("log", 2000, false);
+        assert_eq!(
+            care.way("log", 1),
+            Way::Delivered(2000),
+            "not wide any more"
+        );
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let care = Care::default();
         for number in 0..100 {
-            care.lost(&format!("log-{number}"), 1);
+            care.lost(&format!("log-{number}"), 1, false);
         }
         assert!(care.0.lock().expect("no panic").len() <= STREAMS);
         assert_eq!(care.way("log-99", 1), Way::Asked(257));

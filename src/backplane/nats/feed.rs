@@ -94,6 +94,11 @@ impl Feed {
         self.next
     }
 
+    /// Whether it stops somewhere.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limit != u64::MAX
+    }
+
     /// Whether it has come to its limit.
     pub(super) fn is_over(&self) -> bool {
         self.next >= self.limit

@@ -107,7 +107,8 @@ impl Log {
         };
         let taken = take(&mut feed, most, patience).await;
         if let Err(Trouble::LOST) = taken {
-            self.care.lost(&self.options.stream, feed.next());
+            self.care
+                .lost(&self.options.stream, feed.next(), feed.is_limited());
         }
         let stored = taken?;
         if !stored.is_empty() {
@@ -173,7 +174,7 @@ impl Log {
             while feed.has_more() {
                 let taken = take(&mut feed, usize::MAX, self.options.patience).await;
                 if let Err(Trouble::LOST) = taken {
-                    self.care.lost(&name, feed.next());
+                    self.care.lost(&name, feed.next(), limit < copy.next);
                 }
                 let stored = taken?;
                 if stored.is_empty() {
