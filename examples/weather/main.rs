@@ -77,6 +77,7 @@ async fn run(options: Options) -> ExitCode {
     let listen = support::Options {
         listen: options.listen,
         every: timing.every,
+        events: options.listen,
     };
     let falls_back = options.falls_back();
     let fallback = falls_back.then_some(move || {
