@@ -18,6 +18,9 @@ use crate::position::Position;
 /// JetStream's word for: the same key is being stored just now.
 const BEING_STORED: u64 = 10158;
 
+/// A request for messages that does not wait for any.
+const ASK: &[u8] = br#"{"batch":1,"no_wait":true}"#;
+
 /// Events that are being stored.
 pub(super) struct Batch<'a> {
     pub(super) open: &'a mut Open,
@@ -27,6 +30,8 @@ pub(super) struct Batch<'a> {
     first_ack: u64,
     answers: Vec<Option<Ack>>,
     missing: usize,
+    /// Whether the log was the same when all had been sent, once that is known.
+    is_same: Option<bool>,
 }
 
 /// What is known of an event.
@@ -46,7 +51,7 @@ impl<'a> Batch<'a> {
         tags: &'a [u32],
     ) -> Self {
         let first_ack = open.next_ack;
-        open.next_ack = first_ack.wrapping_add(events.len() as u64);
+        open.next_ack = first_ack.wrapping_add(events.len() as u64).wrapping_add(1);
         Self {
             open,
             options,
@@ -55,6 +60,7 @@ impl<'a> Batch<'a> {
             first_ack,
             answers: events.iter().map(|_| None).collect(),
             missing: events.len(),
+            is_same: None,
         }
     }
 
@@ -87,12 +93,31 @@ impl<'a> Batch<'a> {
                 }
             }
         }
+        if !is_closed {
+            // Asked behind the events, on the same connection: if the log is the same by now,
+            // it was the same when they got there.
+            let reply = format!(
+                "{}.{}",
+                self.open.inbox,
+                self.first_ack.wrapping_add(events.len() as u64)
+            );
+            let asking = client.publish_with_reply(
+                self.open.witness.clone(),
+                reply,
+                Bytes::from_static(ASK),
+            );
+            let _ = timeout_at(deadline, asking).await;
+        }
+    }
+
+    pub(super) fn is_same(&self) -> Option<bool> {
+        self.is_same
     }
 
     /// Awaits the acknowledgements, each for so long after the one before it.
     pub(super) async fn collect(&mut self, patience: Duration) {
         let end = Instant::now() + 2 * patience;
-        while self.missing > 0 {
+        while self.missing > 0 || self.is_same.is_none() {
             let deadline = end.min(Instant::now() + patience);
             match timeout_at(deadline, next(&mut self.open.acks)).await {
                 Ok(Some(message)) => self.acknowledge(&message),
@@ -113,6 +138,10 @@ impl<'a> Batch<'a> {
         let Some(at) = number.and_then(|number| number.checked_sub(self.first_ack)) else {
             return;
         };
+        if at == self.events.len() as u64 {
+            self.is_same = Some(message.status == Some(StatusCode::NOT_FOUND));
+            return;
+        }
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             // Nobody takes these subjects: there is no stream any more.
             return self.tell(at, Ack::Not(AppendError::Unavailable));

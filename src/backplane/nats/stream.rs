@@ -55,6 +55,31 @@ pub(super) async fn info(session: &Session, name: &str) -> Result<Info, Trouble>
     }
 }
 
+/// Where to ask whether the stream is still the one that it is now: a consumer of it, which
+/// dies with it, of a subject that no message has. Asked, it says that there is none. That
+/// costs less than to ask the stream what it is, which is a matter of its administration.
+pub(super) async fn witness(session: &Session, options: &Options) -> Result<String, Trouble> {
+    let name = &options.stream;
+    let config = json!({
+        "stream_name": &**name,
+        "config": {
+            "deliver_policy": "new",
+            // No topic has a subject with a bare `%`.
+            "filter_subject": format!("{}{}.%", options.prefix, text::LATEST),
+            "ack_policy": "none",
+            "replay_policy": "instant",
+            "max_deliver": 1,
+            "mem_storage": true,
+            "num_replicas": 1,
+            "inactive_threshold": nanoseconds(Duration::from_secs(300)),
+        },
+    });
+    let call = format!("CONSUMER.CREATE.{name}");
+    let answer = session.call(&call, Some(&config)).await?;
+    let consumer = answer.get("name").and_then(Value::as_str).ok_or(ODD)?;
+    Ok(session.api_subject(&format!("CONSUMER.MSG.NEXT.{name}.{consumer}")))
+}
+
 /// What the copy of this log is called. It has the epoch in its name, so what was copied of
 /// a log that is gone is never taken for a part of another one.
 pub(super) fn copy_of(options: &Options, epoch: u64) -> String {

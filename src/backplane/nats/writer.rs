@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use async_nats::Subscriber;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::batch::Batch;
 use super::options::Options;
@@ -17,6 +17,9 @@ use crate::position::Position;
 /// How much of what the log holds may come behind a latest value that has not been copied:
 /// one in so many. The rest is for those who store at the same time.
 const PART: u64 = 4;
+
+/// After how many batches with latest values the log is looked at anew.
+const BATCHES: u32 = 4;
 
 /// How often the copy is asked how far it is.
 const OFTEN: Duration = Duration::from_millis(5);
@@ -40,6 +43,10 @@ pub(super) struct Open {
     pub(super) next_ack: u64,
     /// Whether an answer has not come in time.
     pub(super) is_doubtful: bool,
+    /// Where to ask whether the log is still the same.
+    pub(super) witness: String,
+    /// How many batches have been stored since the log was looked at.
+    batches: u32,
     /// The first and the last of the latest values that may not have been copied yet.
     uncopied: Option<(u64, u64)>,
 }
@@ -90,38 +97,37 @@ impl Writer {
         answers: &mut Vec<Answer>,
     ) -> bool {
         let tags: Vec<u32> = events.iter().map(|_| self.tag()).collect();
-        let session = open.session.clone();
         let mut batch = Batch::new(open, options, events, &tags);
         batch.send().await;
-        let deadline = Instant::now() + options.patience;
-        // Asked behind the events, on the same connection: if the log is the same by now, it
-        // was the same when they were stored.
-        let ((), log) = tokio::join!(
-            batch.collect(options.patience),
-            timeout_at(deadline, stream::info(&session, &options.stream)),
-        );
+        batch.collect(options.patience).await;
         let mut is_over = false;
-        match log {
-            Ok(Ok(log)) if log.epoch == batch.open.log.epoch => batch.open.log = log,
-            Ok(Err(Trouble::SILENT)) | Err(_) => {
-                batch.open.is_doubtful = true;
-                batch.doubt();
+        match batch.is_same() {
+            Some(true) => {}
+            // The witness is gone; mostly because nobody has asked it for long.
+            Some(false) => {
+                is_over = batch.open.look(options).await.is_err();
+                if is_over {
+                    batch.doubt();
+                }
             }
-            Ok(_) => {
-                is_over = true;
+            None => {
+                batch.open.is_doubtful = true;
                 batch.doubt();
             }
         }
         let before = answers.len();
         answers.extend(batch.finish(options).await);
         let stored = events.iter().zip(answers.iter().skip(before));
-        for (_, answer) in stored.filter(|(event, _)| event.is_latest) {
-            if let Ok(position) = answer {
-                let at = position.offset();
+        for (event, answer) in stored {
+            let Ok(position) = answer else { continue };
+            let at = position.offset();
+            open.log.next = open.log.next.max(at.saturating_add(1));
+            if event.is_latest {
                 let (first, last) = open.uncopied.unwrap_or((at, at));
                 open.uncopied = Some((first.min(at), last.max(at)));
             }
         }
+        open.batches += 1;
         !is_over && !open.is_doubtful && !open.session.is_lost()
     }
 
@@ -134,10 +140,7 @@ impl Writer {
         let mut open = match self.open.take().filter(|open| !open.session.is_lost()) {
             Some(mut open) if open.is_doubtful => {
                 // The same connection, so that what was sent on it comes before what will be.
-                let log = stream::info(&open.session, &options.stream).await?;
-                if log.epoch != open.log.epoch {
-                    return Err(Trouble::SILENT);
-                }
+                open.refresh(options).await?;
                 open.is_doubtful = false;
                 open
             }
@@ -145,6 +148,9 @@ impl Writer {
             None => Open::new(options).await?,
         };
         let is_free = open.uncopied.is_none() && events.iter().all(|event| !event.is_latest);
+        if !is_free && open.batches >= BATCHES {
+            open.refresh(options).await?;
+        }
         let room = open.log.holds / PART;
         let count = usize::try_from(room.max(1)).unwrap_or(usize::MAX);
         let count = if is_free {
@@ -173,15 +179,36 @@ impl Open {
         let newest = newest.filter(|newest| newest.seq >= copy.next);
         let uncopied = newest.map(|newest| (log.first.max(copy.next), newest.seq));
         let (inbox, acks) = session.inbox().await?;
-        Ok(Self {
+        let mut open = Self {
             session,
             inbox,
             acks,
             log,
             next_ack: 0,
             is_doubtful: false,
+            witness: String::new(),
+            batches: 0,
             uncopied,
-        })
+        };
+        open.look(options).await?;
+        Ok(open)
+    }
+
+    /// Finds another witness of the log, if that is still the same.
+    async fn look(&mut self, options: &Options) -> Result<(), Trouble> {
+        self.witness = stream::witness(&self.session, options).await?;
+        self.refresh(options).await
+    }
+
+    /// Looks at the log, which has to be the same.
+    async fn refresh(&mut self, options: &Options) -> Result<(), Trouble> {
+        let log = stream::info(&self.session, &options.stream).await?;
+        if log.epoch != self.log.epoch {
+            return Err(Trouble::Away("the stream is another one by now"));
+        }
+        self.log = log;
+        self.batches = 0;
+        Ok(())
     }
 
     /// Waits until the log would not let go of a latest value that has not been copied, if
