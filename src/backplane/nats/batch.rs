@@ -21,6 +21,9 @@ const BEING_STORED: u64 = 10158;
 /// A request for messages that does not wait for any.
 const ASK: &[u8] = br#"{"batch":1,"no_wait":true}"#;
 
+/// How long the witness is waited for when all is acknowledged.
+const WITNESS: Duration = Duration::from_millis(100);
+
 /// Events that are being stored.
 pub(super) struct Batch<'a> {
     pub(super) open: &'a mut Open,
@@ -66,50 +69,53 @@ impl<'a> Batch<'a> {
 
     /// Hands all events over to the connection, in order.
     pub(super) async fn send(&mut self) {
-        let client = self.open.session.client().clone();
         let deadline = Instant::now() + self.options.patience;
-        let mut is_closed = false;
-        let (events, tags) = (self.events, self.tags);
-        for (at, (event, tag)) in (0..).zip(events.iter().zip(tags)) {
-            if is_closed || self.open.session.is_lost() {
-                // It has never been handed over, so it will never be sent.
-                self.tell(at, Ack::Not(AppendError::Unavailable));
-                continue;
-            }
-            let subject = text::subject(&self.options.prefix, &event.topic, event.is_latest);
-            let reply = format!("{}.{}", self.open.inbox, self.first_ack.wrapping_add(at));
-            let headers = message::headers(event, *tag);
-            let data = Bytes::copy_from_slice(event.event.data().as_bytes());
-            let sending = client.publish_with_reply_and_headers(subject, reply, headers, data);
-            match timeout_at(deadline, sending).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
-                    let no = "larger than the server takes";
-                    self.tell(at, Ack::Not(AppendError::Refused(no.into())));
-                }
-                Ok(Err(_)) | Err(_) => {
-                    is_closed = true;
-                    self.tell(at, Ack::Not(AppendError::Unavailable));
-                }
-            }
-        }
-        if !is_closed {
-            // Asked behind the events, on the same connection: if the log is the same by now,
-            // it was the same when they got there.
-            let reply = format!(
-                "{}.{}",
-                self.open.inbox,
-                self.first_ack.wrapping_add(events.len() as u64)
-            );
-            let asking = client.publish_with_reply(
-                self.open.witness.clone(),
-                reply,
-                Bytes::from_static(ASK),
-            );
-            let _ = timeout_at(deadline, asking).await;
+        let mut handed = 0;
+        let _ = timeout_at(deadline, self.hand_over(&mut handed)).await;
+        for at in handed..self.events.len() as u64 {
+            // It has never been handed over, so it will never be sent.
+            self.tell(at, Ack::Not(AppendError::Unavailable));
         }
     }
 
+    /// Counts them, so that it can be dropped in the middle of it. Stops where the
+    /// connection has ended.
+    async fn hand_over(&mut self, handed: &mut u64) {
+        let client = self.open.session.client().clone();
+        for (event, tag) in self.events.iter().zip(self.tags) {
+            if self.open.session.is_lost() {
+                return;
+            }
+            let subject = text::subject(&self.options.prefix, &event.topic, event.is_latest);
+            let headers = message::headers(event, *tag);
+            let data = Bytes::copy_from_slice(event.event.data().as_bytes());
+            let reply = self.reply(*handed);
+            match client
+                .publish_with_reply_and_headers(subject, reply, headers, data)
+                .await
+            {
+                Ok(()) => {}
+                Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
+                    let no = "larger than the server takes";
+                    self.tell(*handed, Ack::Not(AppendError::Refused(no.into())));
+                }
+                Err(_) => return,
+            }
+            *handed += 1;
+        }
+        // Asked behind the events, on the same connection: if the log is the same by now, it
+        // was the same when they got there.
+        let (witness, reply) = (self.open.witness.clone(), self.reply(*handed));
+        let asking = client.publish_with_reply(witness, reply, Bytes::from_static(ASK));
+        let _ = asking.await;
+    }
+
+    fn reply(&self, at: u64) -> String {
+        format!("{}.{}", self.open.inbox, self.first_ack.wrapping_add(at))
+    }
+
+    /// Whether the log is known to be the same; `false` if it has to be looked at, `None` if
+    /// not even the acknowledgements have come.
     pub(super) fn is_same(&self) -> Option<bool> {
         self.is_same
     }
@@ -118,15 +124,18 @@ impl<'a> Batch<'a> {
     pub(super) async fn collect(&mut self, patience: Duration) {
         let end = Instant::now() + 2 * patience;
         while self.missing > 0 || self.is_same.is_none() {
+            let patience = if self.missing > 0 { patience } else { WITNESS };
             let deadline = end.min(Instant::now() + patience);
             match timeout_at(deadline, next(&mut self.open.acks)).await {
                 Ok(Some(message)) => self.acknowledge(&message),
                 // Nothing more can come of this connection.
                 Ok(None) => return,
-                Err(_) => {
+                Err(_) if self.missing > 0 => {
                     self.open.is_doubtful = true;
                     return;
                 }
+                // A consumer that is gone says nothing.
+                Err(_) => self.is_same = Some(false),
             }
         }
     }
