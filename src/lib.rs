@@ -211,6 +211,7 @@
 //! | `backplane` | no | [`HubBuilder::open`]: a hub whose log is kept by an engine |
 //! | `redis` | no | `backplane::Redis`: that engine is Redis or Valkey |
 //! | `redis-tls` | no | the same over TLS |
+//! | `nats` | no | [`backplane::Nats`]: a log in NATS JetStream |
 //! | `detached` | no | `Listener`: streams that leave their server |
 //! | `durable` | no | [`backplane::Durable`](backplane): a hub whose log is in a file and outlives the process |
 //! | `full` | no | all of them |
@@ -293,4 +294,7 @@ mod texts {
     mod readme {}
     #[doc = include_str!("../docs/architecture.md")]
     mod architecture {}
+    #[cfg(feature = "nats")]
+    #[doc = include_str!("../docs/nats.md")]
+    mod nats {}
 }

@@ -42,6 +42,8 @@
 mod durable;
 mod follow;
 mod link;
+#[cfg(feature = "nats")]
+mod nats;
 mod outbox;
 #[cfg(feature = "redis")]
 mod redis;
@@ -56,6 +58,8 @@ use thiserror::Error;
 #[cfg(feature = "durable")]
 pub use self::durable::{Durable, DurableBuilder, DurableError, Fsync};
 pub(crate) use self::link::{Link, Settings};
+#[cfg(feature = "nats")]
+pub use self::nats::{InvalidNats, Nats};
 pub(crate) use self::outbox::Answer;
 #[cfg(feature = "redis")]
 pub use self::redis::{InvalidRedis, Redis};
