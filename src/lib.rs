@@ -209,6 +209,8 @@
 //! | `metrics` | no | [`Stats::record`] and counts of streams, for the `metrics` facade |
 //! | `tracing` | no | a log line where a stream or a store begins, ends or tells a gap |
 //! | `backplane` | no | [`HubBuilder::open`]: a hub whose log is kept by an engine |
+//! | `redis` | no | `backplane::Redis`: that engine is Redis or Valkey |
+//! | `redis-tls` | no | the same over TLS |
 //! | `detached` | no | `Listener`: streams that leave their server |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]

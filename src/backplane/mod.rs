@@ -36,6 +36,8 @@
 mod follow;
 mod link;
 mod outbox;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::fmt;
 use std::sync::Arc;
@@ -46,11 +48,13 @@ use thiserror::Error;
 
 pub(crate) use self::link::{Link, Settings};
 pub(crate) use self::outbox::Answer;
+#[cfg(feature = "redis")]
+pub use self::redis::{InvalidRedis, Redis};
 
 use crate::event::Event;
-use crate::log::topics::Policies;
+use crate::log::topics::{Policies, Policy};
 use crate::position::Position;
-use crate::topic::Topic;
+use crate::topic::{Pattern, Topic};
 
 /// What keeps the log of a [`Hub`](crate::Hub).
 ///
@@ -116,11 +120,40 @@ pub struct Append {
     pub is_latest: bool,
 }
 
+impl Append {
+    /// An event of this topic, of which every event matters.
+    #[must_use]
+    pub fn new(topic: Topic, event: Event) -> Self {
+        Self {
+            topic,
+            event,
+            is_latest: false,
+        }
+    }
+
+    /// The same, of a topic of which the newest event is kept.
+    #[must_use]
+    pub fn latest(mut self) -> Self {
+        self.is_latest = true;
+        self
+    }
+}
+
 /// Which topics are latest-value topics.
 #[derive(Clone)]
 pub struct Latest(Arc<Policies>);
 
 impl Latest {
+    /// The topics that match one of these patterns: for trying an engine without a hub.
+    #[must_use]
+    pub fn of(patterns: impl IntoIterator<Item = Pattern>) -> Self {
+        let rules = patterns.into_iter();
+        Self(Arc::new(Policies {
+            rules: rules.map(|pattern| (pattern, Policy::latest())).collect(),
+            ..Policies::default()
+        }))
+    }
+
     pub(crate) fn new(policies: &Arc<Policies>) -> Self {
         Self(Arc::clone(policies))
     }

@@ -1,0 +1,448 @@
+//! [`Redis`]: a log that is one stream of Redis or Valkey.
+//!
+//! # Ids
+//!
+//! The id of an entry is `<epoch>-<offset>`. A stream gives ids that grow: behind an id whose
+//! first part is greater than the clock, `XADD key *` only counts the second part up. So the
+//! first part is the epoch, which is greater than any clock, and the second one the offset:
+//! contiguous, whoever appends, and gone together with the stream.
+//!
+//! Scripts do what has to be done at once (`log.lua`, `append.lua`, `window.lua`,
+//! `keep.lua`): make the stream, append, remember what is stored once, keep the newest event
+//! of a topic. A stream that another program has begun, with times for ids, is moved into
+//! one of ours.
+
+mod append;
+mod entry;
+mod reading;
+mod relay;
+mod server;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use thiserror::Error;
+use tokio::sync::Mutex;
+
+use self::append::Appender;
+use self::reading::Reader;
+use self::relay::{Channels, Relay};
+use self::server::{Connection, Failure, Servers};
+use super::{Append, AppendError, Backplane, BackplaneError, Latest, Reading};
+use crate::position::Position;
+use crate::topic::Pattern;
+
+const NAME: &str = "redis";
+
+/// Keeps the log of a [`Hub`](crate::Hub) in a stream of Redis 6.2 or later, or of Valkey,
+/// for any number of processes. Other programs append to it with
+/// `XADD tornadose * topic rooms/7 data hello`.
+///
+/// ```
+/// use tornadose::backplane::Redis;
+///
+/// let redis = Redis::new("redis://user:secret@127.0.0.1:6379/0")?
+///     .key("events")?
+///     .max_events(1_000_000);
+/// # assert!(!format!("{redis:?}").contains("secret"));
+/// # Ok::<(), tornadose::backplane::InvalidRedis>(())
+/// ```
+///
+/// An event is stored when Redis has it in its memory: what that survives is what Redis is
+/// configured to survive (`appendfsync`), and [`replicas`](Self::replicas). Whatever it
+/// loses is told.
+///
+/// All processes of one log must be configured alike. Each has two connections, one more
+/// where it [relays](Self::relay) and two more while it is the one that does.
+///
+/// # Panics
+///
+/// What it does needs tokio, with time and IO enabled. Making and configuring it needs
+/// nothing.
+pub struct Redis {
+    log: Arc<Log>,
+    appender: Mutex<Appender>,
+    relay: OnceLock<Relay>,
+}
+
+impl Redis {
+    /// A log on the server at
+    /// `redis://[[user]:password@]host[:port][/database]`, `rediss://` for TLS (feature
+    /// `redis-tls`), `redis+unix:///path` for a socket. Connects to nothing yet.
+    ///
+    /// If the server is one of a cluster, the log is on the one that has the slot of its
+    /// [key](Self::key), and is found there.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRedis`] if it is no such URL.
+    pub fn new(url: &str) -> Result<Self, InvalidRedis> {
+        Ok(Self {
+            log: Arc::new(Log {
+                servers: Servers {
+                    seeds: vec![parse(url)?],
+                    sentinels: None,
+                    #[cfg(feature = "redis-tls")]
+                    root_certificate: None,
+                    timeout: Duration::from_secs(3),
+                },
+                keys: Keys::new("tornadose".to_owned())?,
+                scripts: Scripts::new(),
+                channels: Vec::new(),
+                max_events: 100_000,
+                max_event_bytes: 16 * 1024 * 1024,
+                once_for: Duration::from_secs(120),
+                replicas: 0,
+            }),
+            appender: Mutex::default(),
+            relay: OnceLock::new(),
+        })
+    }
+
+    /// Another server that may have the log, for example because it is the replica that
+    /// becomes the primary, or of the same cluster. The first that answers and is a primary
+    /// has it; each gets an equal share of the [time](Self::timeout).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRedis`] if it is no URL as in [`new`](Self::new).
+    pub fn or_at(mut self, url: &str) -> Result<Self, InvalidRedis> {
+        let info = parse(url)?;
+        self.edit().servers.seeds.push(info);
+        Ok(self)
+    }
+
+    /// Asks these sentinels which server is the primary of this name. Of the URL that was
+    /// given to [`new`](Self::new) the user, the password, the database and whether it is
+    /// TLS still count, and the address no longer does. The URLs of the sentinels have
+    /// credentials of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRedis`] if one is no URL as in [`new`](Self::new).
+    pub fn sentinels<'a>(
+        mut self,
+        name: impl Into<String>,
+        urls: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, InvalidRedis> {
+        let infos = urls.into_iter().map(parse).collect::<Result<_, _>>()?;
+        self.edit().servers.sentinels = Some((name.into(), infos));
+        Ok(self)
+    }
+
+    /// The certificate, in PEM, of who signs those of the servers. Default: those that the
+    /// system trusts.
+    #[cfg(feature = "redis-tls")]
+    #[must_use]
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.edit().servers.root_certificate = Some(pem.into());
+        self
+    }
+
+    /// The key of the stream, by which logs on one server differ. Default: `tornadose`. What
+    /// else there is of the log has keys that begin with `{key}:`, or with the key itself if
+    /// it has a hash tag; so all of it is in one slot of a cluster.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRedis::Key`] if it is empty, or has braces and no hash tag.
+    pub fn key(mut self, key: impl Into<String>) -> Result<Self, InvalidRedis> {
+        self.edit().keys = Keys::new(key.into())?;
+        Ok(self)
+    }
+
+    /// How many events are kept, at least: Redis lets go of some hundred at once. Default:
+    /// 100,000. Each takes its bytes and 50 to 200 more of the memory of the server.
+    #[must_use]
+    pub fn max_events(mut self, events: usize) -> Self {
+        self.edit().max_events = events.max(1);
+        self
+    }
+
+    /// An entry with more bytes, which another program has appended, is
+    /// [corrupt](super::Content::Corrupt). Default: 16 MiB.
+    #[must_use]
+    pub fn max_event_bytes(mut self, bytes: usize) -> Self {
+        self.edit().max_event_bytes = bytes;
+        self
+    }
+
+    /// For how long the key of an event that is stored [once](crate::Event::once) is
+    /// remembered. Default: 2 minutes. Each takes about 220 bytes of the memory of the
+    /// server.
+    #[must_use]
+    pub fn once_for(mut self, time: Duration) -> Self {
+        self.edit().once_for = time;
+        self
+    }
+
+    /// So many replicas must have an event, or it is [unknown](AppendError::Unknown) whether
+    /// it is stored. Default: 0. Costs each batch the way to the replicas, and at most the
+    /// [time](Self::timeout). It makes loss unlikely when the primary fails, not impossible:
+    /// it may be another replica that becomes the primary.
+    #[must_use]
+    pub fn replicas(mut self, replicas: u32) -> Self {
+        self.edit().replicas = replicas;
+        self
+    }
+
+    /// A server that has not answered, or taken a connection, for so long is away. Default:
+    /// 3 seconds; at least 10 milliseconds.
+    #[must_use]
+    pub fn timeout(mut self, time: Duration) -> Self {
+        self.edit().servers.timeout = time.max(Duration::from_millis(10));
+        self
+    }
+
+    /// Appends what other programs `PUBLISH` on channels whose names are this prefix and a
+    /// topic that matches. Default: none; may be called several times.
+    ///
+    /// One of the processes does it at a time, which holds a lease. Each message is appended
+    /// at most once, and **lost without a word** if it comes while there is nobody: for up
+    /// to 6 seconds after that process has died, or while it loses the server. So this is
+    /// for [latest-value topics](crate::Policy::latest), whose next value mends it. What must
+    /// not be lost is appended with `XADD`.
+    #[must_use]
+    pub fn relay(mut self, prefix: impl Into<String>, topics: Pattern) -> Self {
+        let prefix = prefix.into();
+        self.edit().channels.push(Channels { prefix, topics });
+        self
+    }
+
+    fn edit(&mut self) -> &mut Log {
+        Arc::make_mut(&mut self.log)
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("key", &self.log.keys.stream)
+            .field("max_events", &self.log.max_events)
+            .field("once_for", &self.log.once_for)
+            .field("replicas", &self.log.replicas)
+            .field("relay", &self.log.channels)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Backplane for Redis {
+    async fn append(&self, events: &[Append]) -> Vec<Result<Position, AppendError>> {
+        self.appender
+            .lock()
+            .await
+            .append(&self.log, events, "")
+            .await
+    }
+
+    async fn open(&self, latest: &Latest) -> Result<Box<dyn Reading>, BackplaneError> {
+        let reader = Reader::open(Arc::clone(&self.log), latest.clone()).await?;
+        if !self.log.channels.is_empty() {
+            self.relay
+                .get_or_init(|| Relay::spawn(Arc::clone(&self.log), latest.clone()));
+        }
+        Ok(Box::new(reader))
+    }
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+}
+
+/// Why there cannot be such a log. Holds nothing of what was given.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidRedis {
+    /// It is not `redis://[[user]:password@]host[:port][/database]`, `rediss://..` or
+    /// `redis+unix:///path`.
+    #[error("not a URL of a Redis server")]
+    Url,
+
+    /// It begins with `rediss://`, and the feature `redis-tls` is not enabled.
+    #[error("TLS needs the feature `redis-tls`")]
+    Tls,
+
+    /// The key is empty, or has braces and no hash tag.
+    #[error("a key is not empty, and has a hash tag or no braces")]
+    Key,
+}
+
+fn parse(url: &str) -> Result<ConnectionInfo, InvalidRedis> {
+    let is_tls = ["rediss:", "valkeys:"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme));
+    if is_tls && cfg!(not(feature = "redis-tls")) {
+        return Err(InvalidRedis::Tls);
+    }
+    let info = url.into_connection_info().map_err(|_| InvalidRedis::Url)?;
+    let is_checked = !matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. });
+    is_checked.then_some(info).ok_or(InvalidRedis::Url)
+}
+
+/// A log, as it is configured.
+#[derive(Clone)]
+struct Log {
+    servers: Servers,
+    keys: Keys,
+    scripts: Scripts,
+    channels: Vec<Channels>,
+    max_events: usize,
+    max_event_bytes: usize,
+    once_for: Duration,
+    replicas: u32,
+}
+
+impl Log {
+    async fn connect(&self) -> Result<Connection, Failure> {
+        self.servers.connect(&self.keys.stream).await
+    }
+
+    /// How long the replicas are waited for.
+    fn replicas_for(&self) -> Duration {
+        match self.replicas {
+            0 => Duration::ZERO,
+            _ => self.servers.timeout,
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Keys {
+    stream: String,
+    newest: String,
+    aside: String,
+    lease: String,
+    once: String,
+}
+
+impl Keys {
+    fn new(stream: String) -> Result<Self, InvalidRedis> {
+        let tag = stream
+            .split_once('{')
+            .and_then(|(_, rest)| rest.split_once('}'))
+            .map(|(tag, _)| tag);
+        let prefix = match tag {
+            Some("") => return Err(InvalidRedis::Key),
+            Some(_) => stream.clone(),
+            None if stream.is_empty() || stream.contains(['{', '}']) => {
+                return Err(InvalidRedis::Key);
+            }
+            None => format!("{{{stream}}}"),
+        };
+        Ok(Self {
+            newest: format!("{prefix}:latest"),
+            aside: format!("{prefix}:aside"),
+            lease: format!("{prefix}:relay"),
+            once: format!("{prefix}:once:"),
+            stream,
+        })
+    }
+
+    fn once(&self, key: &str) -> String {
+        format!("{}{key}", self.once)
+    }
+}
+
+#[derive(Clone)]
+struct Scripts {
+    append: Script,
+    window: Script,
+    keep: Script,
+}
+
+impl Scripts {
+    fn new() -> Self {
+        let script = |text: &'static str| Script {
+            text,
+            sha1: sha1_smol::Sha1::from(text).digest().to_string().into(),
+        };
+        Self {
+            append: script(concat!(include_str!("log.lua"), include_str!("append.lua"))),
+            window: script(concat!(include_str!("log.lua"), include_str!("window.lua"))),
+            keep: script(concat!(include_str!("log.lua"), include_str!("keep.lua"))),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Script {
+    text: &'static str,
+    sha1: Arc<str>,
+}
+
+impl Script {
+    /// The beginning of a call: by its name, or in full where the server may not know it.
+    fn call(&self, is_known: bool) -> Cmd {
+        let (command, script) = match is_known {
+            true => ("EVALSHA", &*self.sha1),
+            false => ("EVAL", self.text),
+        };
+        let mut command = redis::cmd(command);
+        command.arg(script);
+        command
+    }
+}
+
+/// For a log that has to be made.
+fn epoch() -> u64 {
+    loop {
+        let random = crate::position::Epoch::random().number();
+        if random >= entry::FIRST_EPOCH {
+            return random;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_are_in_one_slot() {
+        let newest = |key: &str| Keys::new(key.to_owned()).map(|keys| keys.newest);
+        assert_eq!(newest("events"), Ok("{events}:latest".to_owned()));
+        assert_eq!(newest("a:{b}:c"), Ok("a:{b}:c:latest".to_owned()));
+        for bad in ["", "{", "}", "{}", "a}{b", "{}a{b}"] {
+            assert_eq!(newest(bad), Err(InvalidRedis::Key), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn urls_are_judged_and_not_shown() {
+        for good in [
+            "redis://h",
+            "redis://:p@h:1/2",
+            "redis+unix:///tmp/s",
+            "valkey://u:p@[::1]",
+        ] {
+            let redis = Redis::new(good).unwrap_or_else(|error| panic!("{good}: {error}"));
+            assert_eq!(
+                format!("{redis:?}"),
+                "Redis { key: \"tornadose\", max_events: 100000, once_for: 120s, replicas: 0, relay: [], .. }"
+            );
+        }
+        for bad in ["", "h:1", "http://h", "redis://", "redis://h/x"] {
+            assert_eq!(
+                Redis::new(bad).map(|_| ()),
+                Err(InvalidRedis::Url),
+                "{bad:?}"
+            );
+        }
+        #[cfg(not(feature = "redis-tls"))]
+        assert_eq!(Redis::new("rediss://h").map(|_| ()), Err(InvalidRedis::Tls));
+        #[cfg(feature = "redis-tls")]
+        assert_eq!(
+            Redis::new("rediss://h/#insecure").map(|_| ()),
+            Err(InvalidRedis::Url)
+        );
+    }
+
+    #[test]
+    fn epochs_are_greater_than_any_clock() {
+        assert!((0..1000).all(|_| epoch().to_string().len() == 20));
+    }
+}
