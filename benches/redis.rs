@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench redis --features redis`
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,13 +27,21 @@ impl Server {
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server, which tests/install installs");
-        let server = Self(child, port);
-        let end = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < end, "redis-server does not start");
-            std::thread::sleep(Duration::from_millis(10));
+        Self(child, port)
+    }
+
+    /// The raw client, as soon as it is answered.
+    async fn connect(&self) -> MultiplexedConnection {
+        let client = Client::open(self.url()).expect("a URL");
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        for _ in 0..1000 {
+            let connection = client.get_multiplexed_async_connection_with_config(&config);
+            if let Ok(connection) = connection.await {
+                return connection;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        server
+        panic!("redis-server does not start");
     }
 
     fn url(&self) -> String {
@@ -141,18 +149,16 @@ fn median(mut times: Vec<Duration>) -> f64 {
 #[tokio::main]
 async fn main() {
     // As a test it only has to run.
-    let rounds = if std::env::args().any(|arg| arg == "--bench") {
+    let rounds: usize = if std::env::args().any(|arg| arg == "--bench") {
         60
     } else {
         2
     };
     let server = Server::start();
-    let client = Client::open(server.url()).expect("a URL");
-    let config = AsyncConnectionConfig::new().set_response_timeout(None);
-    let raw = client.get_multiplexed_async_connection_with_config(&config);
+    let raw = server.connect().await;
     let engine = Redis::new(&server.url()).expect("a URL").max_events(MOST);
     let mut bench = Bench {
-        raw: raw.await.expect("a connection"),
+        raw,
         reading: engine.open(&Latest::of([])).await.expect("a log"),
         engine,
         topic: "rooms/7".parse().expect("a topic"),

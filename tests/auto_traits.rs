@@ -122,6 +122,15 @@ fn every_type_is_what_it_says() {
             AwaitingSocket:      YES YES YES NO,
         }
     }
+    #[cfg(feature = "redis")]
+    {
+        use tornadose::backplane::{InvalidRedis, Redis};
+        #[rustfmt::skip]
+        table! {
+            InvalidRedis: YES YES YES YES,
+            Redis:        YES YES YES NO,
+        }
+    }
     #[cfg(feature = "json")]
     {
         use tornadose::JsonError;

@@ -22,6 +22,8 @@ mod metrics;
 #[allow(dead_code, reason = "the tests of the engine use the rest")]
 #[path = "redis/server.rs"]
 mod server;
+#[path = "examples/weather.rs"]
+mod weather;
 #[cfg(feature = "websocket")]
 #[path = "examples/websocket.rs"]
 mod websocket;
@@ -542,6 +544,8 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         .args(["build", "--message-format=json-render-diagnostics"])
         .args(DEMOS.iter().map(|name| format!("--example={name}")))
         .args(APART.iter().map(|name| format!("--example={name}")))
+        // It is judged by itself: by default it is one that asks others.
+        .arg("--example=weather")
         .args(cfg!(feature = "detached").then_some("--example=firehose"))
         // As this test was built, so that there is mostly nothing to do.
         .args(["--profile", &profile()])

@@ -143,11 +143,14 @@ async fn is_unbroken(
     reading: &mut Reader,
     is_same: bool,
 ) -> Result<bool, BackplaneError> {
+    let asked = Instant::now();
+    let window = reading.window().await?;
+    link.asked(asked, window);
     let Window {
         epoch,
         oldest,
         next,
-    } = reading.window().await?;
+    } = window;
     let (own_epoch, own_next) = log.place();
     let last = own_next - 1;
     if epoch != own_epoch || next < own_next {

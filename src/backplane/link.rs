@@ -5,14 +5,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use super::ahead::Ahead;
 use super::outbox::{Answer, Outbox, Refused};
-use super::{Backplane, BackplaneError, follow};
+use super::{Backplane, BackplaneError, Window, follow};
 use crate::error::{SubmitAllError, SubmitError};
 use crate::event::Event;
+use crate::log::LastEventId;
 use crate::log::topics::{Policies, TopicLog};
 use crate::observe::{Happening, observe};
 use crate::position::Position;
+use crate::subscription::Subscribe;
 use crate::topic::Topic;
 
 /// How a hub is kept elsewhere.
@@ -36,6 +40,8 @@ pub(crate) struct Link {
     /// What has been read of it: another one after the engine has lost something.
     log: RwLock<Arc<TopicLog>>,
     outbox: Outbox,
+    /// Who has read more than this process.
+    ahead: Ahead,
     /// Whether the engine is there. Changed by the one task that reads.
     is_there: watch::Sender<bool>,
     /// The next offset that is to be read, for those who wait for one.
@@ -52,6 +58,7 @@ impl Link {
         let place = log.place();
         let link = Arc::new(Self {
             outbox: Outbox::new(settings.queue),
+            ahead: Ahead::default(),
             settings,
             engine: engine.name(),
             log: RwLock::new(log),
@@ -122,6 +129,21 @@ impl Link {
     /// Whether the engine is there, so that what is read here is all that there is.
     pub(crate) fn is_there(&self) -> bool {
         *self.is_there.borrow()
+    }
+
+    /// Whether it can be known now what this subscription is to get: the engine is there, and
+    /// its id is not of what this process may still have to read.
+    pub(crate) fn takes(&self, subscribe: &Subscribe) -> bool {
+        let is_ahead = match subscribe.last_event_id {
+            Some(LastEventId::At(id)) if self.log().is_behind(id) => self.ahead.may_come(id),
+            _ => false,
+        };
+        self.is_there() && !is_ahead
+    }
+
+    /// The engine was asked at this time what there is, and has said this.
+    pub(super) fn asked(&self, at: Instant, window: Window) {
+        self.ahead.asked(at, window);
     }
 
     /// Waits until this process has read an event that has been stored, or whatever stands

@@ -33,6 +33,7 @@
 //! A [`Backplane`] stores, and opens [`Reading`]s. It decides nothing: all of what is said
 //! above is done by the hub.
 
+mod ahead;
 mod follow;
 mod link;
 mod outbox;

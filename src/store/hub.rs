@@ -164,13 +164,14 @@ impl Hub {
     /// Begins a subscription to [the topics](Subscribe::topics) that it names; to nothing
     /// if it names none.
     pub fn subscribe(&self, subscribe: impl Into<Subscribe>) -> Subscription {
+        let subscribe = subscribe.into();
         #[cfg(feature = "backplane")]
         if let Owner::Elsewhere(link) = &*self.owner
-            && !link.is_there()
+            && !link.takes(&subscribe)
         {
             return Subscription::unavailable();
         }
-        Subscription::of_topics(&self.log(), &subscribe.into())
+        Subscription::of_topics(&self.log(), &subscribe)
     }
 
     /// How many subscriptions there are now.

@@ -1,11 +1,17 @@
 //! What an engine loses is told, where it is missing and once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::time::sleep;
-use tornadose::{Hub, Policy, Retention, Start, Subscription};
+use tornadose::backplane::{
+    Append, AppendError, Backplane, BackplaneError, Latest, Reading, Record, Window,
+};
+use tornadose::{Hub, Policy, Position, Retention, Start, Subscription};
 
-use crate::elsewhere::{next, next_of, read, read_after, store, store_here, topic};
+use crate::elsewhere::{next, next_of, reached, read, read_after, store, store_here, topic};
 use crate::engine::Engine;
 
 async fn hub(engine: &Engine) -> Hub {
@@ -90,6 +96,10 @@ async fn an_end_that_is_lost_is_told_to_who_had_it() {
     }
     // One that was not there does not know from where on.
     let late = hub(&engine).await;
+    let mut lost = read_after(&late, ids[4], &["a"]);
+    // It may be of what has just been stored. When the engine has been asked, it is not.
+    assert_eq!(next(&mut lost).await, "end Some(Unavailable)");
+    sleep(Duration::from_secs(10)).await;
     let mut lost = read_after(&late, ids[4], &["a"]);
     assert_eq!(next(&mut lost).await, "gap ahead");
     assert_eq!(next_of(&mut lost, 4).await, ["1", "2", "3", "other 4"]);
@@ -225,4 +235,82 @@ async fn who_began_live_is_not_told_of_what_was_before() {
     // It had not been told what is lost, and what was before it is not for it.
     assert_eq!(next(&mut reader).await, "4");
     quiet(&mut reader).await;
+}
+
+/// An engine that keeps back from one process, for a while, what others read.
+#[derive(Clone)]
+struct Slow(Engine, Arc<AtomicBool>);
+
+struct SlowReading(Box<dyn Reading>, Arc<AtomicBool>);
+
+#[async_trait]
+impl Backplane for Slow {
+    async fn append(&self, events: &[Append]) -> Vec<Result<Position, AppendError>> {
+        self.0.append(events).await
+    }
+
+    async fn open(&self, latest: &Latest) -> Result<Box<dyn Reading>, BackplaneError> {
+        let reading = self.0.open(latest).await?;
+        Ok(Box::new(SlowReading(reading, Arc::clone(&self.1))))
+    }
+
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+}
+
+#[async_trait]
+impl Reading for SlowReading {
+    async fn window(&mut self) -> Result<Window, BackplaneError> {
+        self.0.window().await
+    }
+
+    async fn read(&mut self, from: u64, most: usize) -> Result<Vec<Record>, BackplaneError> {
+        self.0.read(from, most).await
+    }
+
+    async fn wait(
+        &mut self,
+        from: u64,
+        most: usize,
+        patience: Duration,
+    ) -> Result<Vec<Record>, BackplaneError> {
+        if self.1.load(Ordering::Relaxed) {
+            sleep(patience).await;
+            return Ok(Vec::new());
+        }
+        self.0.wait(from, most, patience).await
+    }
+
+    async fn latest(&mut self) -> Result<Vec<Record>, BackplaneError> {
+        self.0.latest().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_from_a_process_that_has_read_more_loses_nothing() {
+    let engine = Engine::new();
+    let is_slow = Arc::new(AtomicBool::new(false));
+    let here = hub(&engine).await;
+    let there = Hub::builder().open(Slow(engine, Arc::clone(&is_slow)));
+    let there = there.await.expect("a hub");
+    let first = store_here(&here, "a", "1").await;
+    reached(&there, first).await;
+    is_slow.store(true, Ordering::Relaxed);
+    // What it waits for already it is told.
+    sleep(Duration::from_secs(2)).await;
+    let ahead = store_here(&here, "a", "2").await;
+    for _ in 0..5 {
+        let mut reader = read_after(&there, ahead, &["a"]);
+        assert_eq!(next(&mut reader).await, "end Some(Unavailable)");
+        sleep(Duration::from_secs(3)).await;
+    }
+    // Who has what this process has may come all the time.
+    let mut behind = read_after(&there, first, &["a"]);
+    is_slow.store(false, Ordering::Relaxed);
+    reached(&there, ahead).await;
+    assert_eq!(next(&mut behind).await, "2");
+    let mut reader = read_after(&there, ahead, &["a"]);
+    store_here(&here, "a", "3").await;
+    assert_eq!(next(&mut reader).await, "3");
 }

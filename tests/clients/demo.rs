@@ -98,8 +98,15 @@ static BUILT: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(|| {
         .arg("--target-dir")
         .arg(target())
         .args(
-            ["random", "fibonacci", "chat", "form", "dashboard"]
-                .map(|name| format!("--example={name}")),
+            [
+                "random",
+                "fibonacci",
+                "chat",
+                "form",
+                "dashboard",
+                "weather",
+            ]
+            .map(|name| format!("--example={name}")),
         )
         .args(SOCKETS)
         .args(DOCUMENT)

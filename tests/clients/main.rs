@@ -32,6 +32,10 @@ mod sockets;
 #[cfg(feature = "websocket")]
 mod sockets_in_pages;
 mod stage;
+#[allow(dead_code, reason = "it is there for other tests, too")]
+#[path = "../weather/upstream.rs"]
+mod upstream;
+mod weather_demo;
 #[cfg(feature = "websocket")]
 mod websocket_demo;
 

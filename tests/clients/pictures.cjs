@@ -31,6 +31,7 @@ const PAGES = {
   chat: { args: [], act: talk, size: [1000, 1000] },
   form: { args: ["--events", "127.0.0.1:0"], act: post, size: [800, 1200] },
   document: { args: ["--events", "127.0.0.1:0"], act: discuss, size: [1000, 1200] },
+  weather: { args: ["--source", "sample", "--every", "1"], size: [1280, 1280] },
   dashboard: { args: [], act: fallBehind, size: [1280, 1280] },
 };
 

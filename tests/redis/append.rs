@@ -330,6 +330,22 @@ async fn who_may_not_is_refused_without_a_secret() {
     client.ask(&["XADD", KEY, "*", "topic", "a", "data", "f"]);
     reading.window().await.expect("moved");
     assert_eq!(data(&all(&mut reading).await), ["f"]);
+    // And so to relay, and to wait for replicas, of which there are none.
+    client.ask(&["ACL", "SETUSER", "node", "+psubscribe", "+wait", "&sse:*"]);
+    let relay = redis("node:hunter4").relay("sse:", "#".parse().expect("a pattern"));
+    let _reading = open(&relay).await;
+    crate::server::until("a subscriber", || {
+        client.ask(&["PUBLISH", "sse:a", "g"]).text() != "0"
+    })
+    .await;
+    crate::server::until("stored", || client.ask(&["XLEN", KEY]).text() == "2").await;
+    let waits = redis("node:hunter4").replicas(1).timeout(MOMENT);
+    assert_eq!(
+        waits.append(&[event("h")]).await,
+        [Err(AppendError::Unknown)]
+    );
+    client.ask(&["ACL", "SETUSER", "node", "-role"]);
+    assert!(redis("node:hunter4").open(&latest()).await.is_ok());
 }
 
 #[tokio::test]

@@ -187,10 +187,6 @@ async fn client(
         let hub = &hubs[rng.usize(..hubs.len())];
         let mut subscribe = Subscribe::from(Start::Oldest).topics(topics(names));
         let id = history.last_event_id();
-        // Another process may have read less than the one that told us, for a moment.
-        if let Some(id) = id {
-            let _ = timeout(Duration::from_secs(3), hub.reached(id)).await;
-        }
         if let Some(id) = id {
             subscribe = subscribe.after(id);
         }
@@ -343,4 +339,48 @@ async fn what_a_failover_loses_is_told() {
     let (outcomes, _, events, gaps) = world.judge(&primary, Truth::default()).await;
     println!("{} submitted, {events} told, {gaps} gaps", outcomes.len());
     assert!(events > 1000 && gaps > 0);
+}
+
+/// The newest values are there whatever has been trimmed, whoever has appended them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_outlive_the_log_and_the_process() {
+    let server = Server::start();
+    let open = async || {
+        let rule = "value/#".parse().expect("a pattern");
+        let builder = Hub::builder().policy(rule, Policy::latest());
+        let redis = server.redis().max_events(100);
+        builder.open(redis).await.expect("a hub")
+    };
+    let hub = open().await;
+    let submit = async |name: &str, event: Event| {
+        let submitted = hub.submit(event.topic(topic(name))).expect("room");
+        submitted.await.expect("stored")
+    };
+    submit("value/a", Event::new("old")).await;
+    let first = submit("value/a", Event::new("ours").once("key")).await;
+    server.ask(&["XADD", KEY, "*", "topic", "value/b", "data", "theirs"]);
+    server.ask(&[
+        "XADD", KEY, "*", "topic", "value/b", "data", "}", "json", "1", "event", "gap",
+    ]);
+    let mut last = first;
+    for n in 0..1000 {
+        last = submit("a", Event::new(n.to_string())).await;
+    }
+    // Sent again it is not stored again, and is no newer value.
+    assert_eq!(
+        submit("value/a", Event::new("other").once("key")).await,
+        first
+    );
+    for hub in [&hub, &open().await] {
+        hub.reached(last).await;
+        let value = |name: &str| hub.get(&topic(name)).map(|entry| entry.data().to_owned());
+        assert_eq!(value("value/a"), Some("ours".to_owned()));
+        assert_eq!(value("value/b"), Some("theirs".to_owned()));
+        assert_eq!(value("a"), Some("999".to_owned()));
+        assert_eq!(
+            hub.get(&topic("value/a")).map(|entry| entry.id()),
+            Some(first)
+        );
+    }
+    assert!(server.stream(KEY).len() < 400);
 }

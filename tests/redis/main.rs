@@ -3,6 +3,7 @@
 
 mod append;
 mod cluster;
+mod demo;
 mod failover;
 mod faults;
 mod follower;

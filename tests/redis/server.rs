@@ -110,8 +110,11 @@ impl Server {
             return false;
         };
         let answer = client.try_ask(&["PING"]);
-        // With a password, or as a node of a cluster that is not one yet, it is there, too.
-        answer.is_some_and(|answer| !answer.flat().contains("LOADING"))
+        // With a password, too, it is there.
+        answer.is_some_and(|answer| {
+            let answer = answer.flat();
+            answer.contains("PONG") || answer.contains("NOAUTH")
+        })
     }
 
     /// SIGKILL.

@@ -195,7 +195,7 @@ fn command(log: &Log, call: &Call<'_>, lease: &str, is_known: bool) -> Cmd {
             .arg(u8::from(append.is_latest))
             .arg(fields.len().saturating_mul(2));
         for (name, value) in &fields {
-            command.arg(name).arg(value);
+            command.arg(name).arg(&**value);
         }
     }
     command

@@ -13,6 +13,7 @@
 //! Of a field that stands there twice the first one counts. Other fields are nobody's
 //! business.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::backplane::{Append, Content, Record};
@@ -21,21 +22,21 @@ use crate::position::Position;
 use crate::topic::Topic;
 
 /// What an event is written as, in the order that the scripts rely on: topic, tag.
-pub(super) fn fields(append: &Append, tag: u32) -> Vec<(&'static str, String)> {
+pub(super) fn fields(append: &Append, tag: u32) -> Vec<(&'static str, Cow<'_, str>)> {
     let event = &append.event;
     let mut fields = vec![
-        ("topic", append.topic.as_str().to_owned()),
-        ("tag", format!("{tag:08x}")),
-        ("data", event.data().to_owned()),
+        ("topic", append.topic.as_str().into()),
+        ("tag", format!("{tag:08x}").into()),
+        ("data", event.data().into()),
     ];
     if !event.event_name().is_message() {
-        fields.push(("event", event.event_name().as_str().to_owned()));
+        fields.push(("event", event.event_name().as_str().into()));
     }
     if let Some(retry) = event.retry_after() {
-        fields.push(("retry", retry.as_millis().to_string()));
+        fields.push(("retry", retry.as_millis().to_string().into()));
     }
     if event.is_json() {
-        fields.push(("json", "1".to_owned()));
+        fields.push(("json", "1".into()));
     }
     fields
 }
@@ -242,7 +243,7 @@ mod tests {
             let append = append(event);
             let flat: Vec<Vec<u8>> = fields(&append, 0xab)
                 .into_iter()
-                .flat_map(|(name, value)| [name.as_bytes().to_vec(), value.into_bytes()])
+                .flat_map(|(name, value)| [name.as_bytes().to_vec(), value.as_bytes().to_vec()])
                 .collect();
             let record = Entry::new(ID, flat)
                 .expect("an entry")

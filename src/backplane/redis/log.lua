@@ -22,13 +22,22 @@ local function is_behind(id, other)
   return id > other
 end
 
+-- An error begins with its code. Before Redis 7 it begins with where it has happened.
+local function try(...)
+  local answer = redis.pcall(...)
+  if type(answer) == 'table' and answer.err then
+    answer.err = string.match(answer.err, '^@user_script: %d+: %-(.*)') or answer.err
+  end
+  return answer
+end
+
 local function append(entry)
-  return redis.pcall('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '~', most, '*', unpack(entry))
+  return try('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '~', most, '*', unpack(entry))
 end
 
 -- An empty stream whose next id is `<epoch>-1`. Answers an error, if there is one.
 local function make()
-  local made = redis.pcall('XADD', stream, epoch .. '-0', 'log', '1')
+  local made = try('XADD', stream, epoch .. '-0', 'log', '1')
   if type(made) == 'table' then
     return made
   end
@@ -38,7 +47,10 @@ end
 
 -- Moves what another program has put into a stream without an epoch to one of ours.
 local function adopt()
-  redis.call('RENAME', stream, aside)
+  local renamed = try('RENAME', stream, aside)
+  if renamed.err then
+    return renamed
+  end
   redis.call('XTRIM', aside, 'MAXLEN', most)
   local failed = make()
   local from = '-'

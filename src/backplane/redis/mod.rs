@@ -51,6 +51,17 @@ const NAME: &str = "redis";
 /// # Ok::<(), tornadose::backplane::InvalidRedis>(())
 /// ```
 ///
+/// ```no_run
+/// # async fn open(redis: tornadose::backplane::Redis) -> Result<(), Box<dyn std::error::Error>> {
+/// use tornadose::{Event, Hub, Policy};
+///
+/// let hub = Hub::builder().policy("price/#".parse()?, Policy::latest()).open(redis).await?;
+/// let event = Event::new("hello").topic("rooms/7".parse()?);
+/// let id = hub.submit(event)?.await?; // stored
+/// # Ok(())
+/// # }
+/// ```
+///
 /// An event is stored when Redis has it in its memory: what that survives is what Redis is
 /// configured to survive (`appendfsync`), and [`replicas`](Self::replicas). Whatever it
 /// loses is told.
@@ -62,6 +73,7 @@ const NAME: &str = "redis";
 ///
 /// What it does needs tokio, with time and IO enabled. Making and configuring it needs
 /// nothing.
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub struct Redis {
     log: Arc<Log>,
     appender: Mutex<Appender>,
@@ -136,6 +148,7 @@ impl Redis {
     /// The certificate, in PEM, of who signs those of the servers. Default: those that the
     /// system trusts.
     #[cfg(feature = "redis-tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-tls")))]
     #[must_use]
     pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.edit().servers.root_certificate = Some(pem.into());
@@ -256,6 +269,7 @@ impl Backplane for Redis {
 /// Why there cannot be such a log. Holds nothing of what was given.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub enum InvalidRedis {
     /// It is not `redis://[[user]:password@]host[:port][/database]`, `rediss://..` or
     /// `redis+unix:///path`.

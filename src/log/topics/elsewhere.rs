@@ -91,6 +91,12 @@ impl TopicLog {
         self.index.read().position(offset)
     }
 
+    /// Whether this id is of this log, ahead of it, and of nothing that is known to be lost.
+    pub(crate) fn is_behind(&self, id: Position) -> bool {
+        let index = self.index.read();
+        id.epoch() == index.epoch() && index.judge(id) == Judged::Ahead
+    }
+
     /// From now on this one stands in the place of it: who reads it goes on there.
     pub(crate) fn supersede(&self, by: Arc<Self>) {
         if self.successor.set(by).is_err() {
