@@ -9,8 +9,14 @@ mod dashboard;
 #[path = "examples/document.rs"]
 mod document;
 #[cfg(feature = "redis")]
+#[path = "examples/document_comments.rs"]
+mod document_comments;
+#[cfg(feature = "redis")]
 #[path = "examples/document_redis.rs"]
 mod document_redis;
+#[cfg(feature = "redis")]
+#[path = "examples/document_watch.rs"]
+mod document_watch;
 #[cfg(feature = "detached")]
 #[path = "examples/firehose.rs"]
 mod firehose;

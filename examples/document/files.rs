@@ -84,7 +84,7 @@ impl Files {
         let mut comments = Lines::open(&path("comments.jsonl"))?;
         let pages = match fs::read_to_string(path("pages.jsonl")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::write(path("pages.jsonl"), SAMPLE)?;
+                replace(&path("pages.jsonl"), SAMPLE)?;
                 SAMPLE.to_owned()
             }
             text => text?,
@@ -103,8 +103,15 @@ impl Files {
         // The last whole line.
         let noted = noted.rsplit('\n').nth(1).and_then(|line| line.parse().ok());
         known.published = noted.unwrap_or(0).min(known.comments.len());
-        fs::write(path("published.new"), format!("{}\n", known.published))?;
-        fs::rename(path("published.new"), path("published"))?;
+        replace(
+            &path("published"),
+            &format!(
+                "{}
+",
+                known.published
+            ),
+        )?;
+        dir.sync()?;
         let published = OpenOptions::new().append(true).open(path("published"))?;
         Ok(Self {
             pages,
@@ -225,6 +232,8 @@ struct Lines {
     file: File,
     /// Of whole lines.
     len: u64,
+    /// What the disk has is not known, or not what it should be: nothing is added to that.
+    is_broken: bool,
 }
 
 impl Lines {
@@ -235,7 +244,11 @@ impl Lines {
             TryLockError::WouldBlock => invalid("comments.jsonl: another app has it"),
             TryLockError::Error(error) => error,
         })?;
-        Ok(Self { file, len: 0 })
+        Ok(Self {
+            file,
+            len: 0,
+            is_broken: false,
+        })
     }
 
     /// All whole lines; what is behind them is removed.
@@ -251,19 +264,22 @@ impl Lines {
     }
 
     fn append(&mut self, line: &str) -> io::Result<()> {
-        let line = format!("{line}\n");
-        let written = self.file.write_all(line.as_bytes());
-        match written.and_then(|()| self.file.sync_data()) {
-            Ok(()) => {
-                self.len += line.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
-                // As if it had never been begun.
-                self.file.set_len(self.len)?;
-                Err(error)
-            }
+        if self.is_broken {
+            return Err(invalid("comments.jsonl: a write has failed"));
         }
+        let line = format!("{line}\n");
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            // As if it had never been begun.
+            self.is_broken = self.file.set_len(self.len).is_err();
+            return Err(error);
+        }
+        if let Err(error) = self.file.sync_data() {
+            let _ = self.file.set_len(self.len);
+            self.is_broken = true;
+            return Err(error);
+        }
+        self.len += line.len() as u64;
+        Ok(())
     }
 }
 
@@ -291,6 +307,24 @@ impl Dir {
             is_temporary: true,
         })
     }
+
+    /// A file is there when its name is, too.
+    #[cfg(unix)]
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    #[cfg(not(unix))]
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes all of a file, or leaves it as it is.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let new = path.with_extension("new");
+    fs::write(&new, text)?;
+    fs::rename(new, path)
 }
 
 impl Drop for Dir {

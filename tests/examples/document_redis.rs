@@ -4,12 +4,11 @@
 //! against each other: nothing is lost, nothing is there twice, nothing is out of its place.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
 use super::document::{Folder, comment, get, stats, until};
+use super::document_watch::{Told, Watch};
 use super::server::{Server, free_port};
 use super::*;
 
@@ -90,132 +89,6 @@ fn app(redis: &str, folder: &Folder, more: &[&str]) -> Demo {
     let dir = folder.0.to_str().expect("a path");
     let args = [&["app", "--redis", redis, "--dir", dir], more].concat();
     Demo::start("document", &args)
-}
-
-/// What a client is told.
-#[derive(Clone, Debug, PartialEq)]
-enum Told {
-    Comment(String),
-    Gap(String),
-}
-
-/// A client that comes back with its id, as a browser does.
-struct Watch {
-    told: Arc<Mutex<Vec<Told>>>,
-    ends: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Watch {
-    /// Follows the page, and waits until it does.
-    fn start(events: SocketAddr) -> Self {
-        let (told, ends) = (
-            Arc::<Mutex<Vec<Told>>>::default(),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let (live, is_live) = mpsc::channel();
-        let thread = thread::spawn({
-            let (told, ends) = (Arc::clone(&told), Arc::clone(&ends));
-            move || {
-                let mut last = String::new();
-                while !ends.load(Ordering::Relaxed) {
-                    let told = |what| told.lock().expect("not poisoned").push(what);
-                    // Whatever ends it, it comes back.
-                    let _ = follow(events, &mut last, &ends, &told, &|| {
-                        let _ = live.send(());
-                    });
-                    thread::sleep(Duration::from_millis(50));
-                }
-            }
-        });
-        is_live.recv_timeout(PATIENCE).expect("it follows");
-        Self {
-            told,
-            ends,
-            thread: Some(thread),
-        }
-    }
-
-    fn told(&self) -> Vec<Told> {
-        self.told.lock().expect("not poisoned").clone()
-    }
-
-    fn until_told(&self, text: &str) -> Vec<Told> {
-        let end = Instant::now() + PATIENCE;
-        let it = Told::Comment(text.to_owned());
-        while !self.told().contains(&it) {
-            assert!(Instant::now() < end, "no {text} in {:?}", self.told());
-            thread::sleep(Duration::from_millis(10));
-        }
-        self.told()
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
-        let ended = self.thread.take().map(JoinHandle::join);
-        if !thread::panicking() {
-            ended.expect("once").expect("it does not panic");
-        }
-    }
-}
-
-/// One connection, of HTTP/1.0: its body is the stream.
-fn follow(
-    events: SocketAddr,
-    last: &mut String,
-    ends: &AtomicBool,
-    told: &dyn Fn(Told),
-    live: &dyn Fn(),
-) -> std::io::Result<()> {
-    let stream = TcpStream::connect(events)?;
-    stream.set_read_timeout(Some(Duration::from_millis(50)))?;
-    let id = match last.as_str() {
-        "" => String::new(),
-        id => format!("Last-Event-ID: {id}\r\n"),
-    };
-    let request = format!("GET /events?page=welcome HTTP/1.0\r\n{id}\r\n");
-    (&stream).write_all(request.as_bytes())?;
-    let mut reader = BufReader::new(stream);
-    let (mut line, mut id, mut name, mut data) = (Vec::new(), None, String::new(), None);
-    let mut is_head = true;
-    while !ends.load(Ordering::Relaxed) {
-        match reader.read_until(b'\n', &mut line) {
-            Ok(0) => break,
-            Ok(_) if line.ends_with(b"\n") => {}
-            Ok(_) => break,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error),
-        }
-        let text = String::from_utf8(std::mem::take(&mut line)).expect("UTF-8");
-        let text = text.trim_end_matches(['\r', '\n']);
-        if is_head {
-            is_head = !text.is_empty();
-        } else if let Some(value) = text.strip_prefix("id: ") {
-            id = Some(value.to_owned());
-            // Somebody has let us in who knows the log.
-            live();
-        } else if let Some(value) = text.strip_prefix("event: ") {
-            value.clone_into(&mut name);
-        } else if let Some(value) = text.strip_prefix("data: ") {
-            data = Some(value.to_owned());
-        } else if text.is_empty() {
-            if let Some(id) = id.take() {
-                *last = id;
-            }
-            if let Some(data) = data.take() {
-                let data: Value = serde_json::from_str(&data).expect("JSON");
-                let part = |name: &str| data[name].as_str().expect(name).to_owned();
-                told(match name.as_str() {
-                    "gap" => Told::Gap(part("reason")),
-                    _ => Told::Comment(part("text")),
-                });
-            }
-            name.clear();
-        }
-    }
-    Ok(())
 }
 
 #[test]
@@ -326,9 +199,9 @@ fn say_while(
 
 #[test]
 fn what_was_written_without_redis_is_published_by_the_next_app() {
-    let port = free_port();
-    let url = format!("redis://127.0.0.1:{port}");
-    let mut site = Site::start("outbox", &url);
+    let mut redis = Server::start();
+    redis.kill();
+    let mut site = Site::start("outbox", &redis.url());
     // Nobody has ever reached Redis: comments are taken, and who wants to watch is asked
     // to come back, with a status that a browser comes back after.
     for text in ["one", "two"] {
@@ -341,7 +214,7 @@ fn what_was_written_without_redis_is_published_by_the_next_app() {
     assert_eq!(stream.status, "HTTP/1.1 200 OK");
     assert_retry(&stream.rest());
 
-    let redis = Server::at(port);
+    redis.again();
     let told = Watch::start(site.events).until_told("three");
     let comments = ["one", "two", "three"].map(|text| Told::Comment(text.to_owned()));
     assert_eq!(told, comments);
@@ -370,5 +243,39 @@ fn without_the_app_nobody_new_is_let_in_and_who_is_there_stays() {
     assert_eq!(
         get(site.events, "/events?page=nothing", "").status,
         "HTTP/1.1 404 Not Found"
+    );
+}
+
+/// Redis takes the comment and says so too late: that it has it is not known, and it is
+/// sent again.
+#[test]
+fn a_comment_of_which_nothing_is_known_is_sent_again_and_is_there_once() {
+    let redis = Server::start();
+    let mut site = Site::start("unknown", &redis.url());
+    until(site.events, |told| told["is_available"] == true);
+    let watch = Watch::start(site.events);
+    site.says("before");
+    watch.until_told("before");
+    // Longer than the engine waits for an answer.
+    let mut client = redis.client();
+    let sleeping = thread::spawn(move || client.ask(&["DEBUG", "SLEEP", "5"]));
+    thread::sleep(Duration::from_millis(300));
+    for text in ["one", "two"] {
+        site.says(text);
+    }
+    sleeping.join().expect("it wakes up");
+    let told = watch.until_told("two");
+    let texts = ["before", "one", "two"].map(str::to_owned);
+    assert_eq!(told, texts.clone().map(Told::Comment));
+    until(site.events, |told| told["submitted"] == 3);
+    assert_eq!(site.written(), texts);
+    assert_eq!(redis.stream("document").len(), 3);
+    // It was so: the app has said it.
+    site.app.process.0.kill().expect("killed");
+    let stderr = site.app.stderr.take().expect("the first").join();
+    let stderr = String::from_utf8(stderr.expect("read")).expect("UTF-8");
+    assert!(
+        stderr.contains("waits to be published: what keeps the log has not answered"),
+        "{stderr}"
     );
 }

@@ -27,15 +27,6 @@ impl Server {
         Self::with(&["--appendonly", "yes", "--appendfsync", "always"])
     }
 
-    /// One at this port, which is free.
-    pub(crate) fn at(port: u16) -> Self {
-        let mut server = Self::with(&[]);
-        server.kill();
-        server.port = port;
-        server.again();
-        server
-    }
-
     /// One that watches others, as this file says.
     pub(crate) fn sentinel(config: &std::path::Path) -> Self {
         Self::with(&[config.to_str().expect("a path"), "--sentinel"])
