@@ -39,13 +39,13 @@ impl Position {
 
     /// A position in a log that is kept [elsewhere](crate::backplane): the identity of the
     /// log, the number of the event, and what tells it from another event that had the
-    /// same number.
+    /// same number, of which 0 is the same as 1.
     #[must_use]
     pub fn tagged(epoch: u64, offset: u64, tag: u32) -> Self {
         Self {
             epoch: Epoch(epoch),
             offset,
-            tag: Some(Tag(tag)),
+            tag: Some(Tag(tag.max(1))),
         }
     }
 

@@ -578,18 +578,23 @@ impl Source {
         let Self::Topics { log, reader, gap } = self else {
             return false;
         };
-        let Some(next) = log.successor().map(Arc::clone) else {
-            return false;
-        };
-        let (moved, told) = next.move_from(log, reader, gap.as_deref());
-        log.unsubscribe(reader);
-        *until = until.map(|_| next.end());
-        *self = Self::Topics {
-            log: next,
-            reader: Box::new(moved),
-            gap: told.map(Box::new),
-        };
-        true
+        let mut has_moved = false;
+        loop {
+            let (next, (moved, told)) = match log.successor().map(Arc::clone) {
+                Some(next) => {
+                    let moved = next.move_from(log, reader, gap.as_deref());
+                    (next, moved)
+                }
+                None => match log.decide(reader) {
+                    Some(decided) => (Arc::clone(log), decided),
+                    None => return has_moved,
+                },
+            };
+            log.unsubscribe(reader);
+            *until = until.map(|_| next.end());
+            (*log, **reader, *gap) = (next, moved, told.map(Box::new));
+            has_moved = true;
+        }
     }
 
     #[cfg(not(feature = "backplane"))]

@@ -8,7 +8,7 @@
 //! | what it finds | what it does |
 //! |---|---|
 //! | the next offset | appends it |
-//! | a later one | what is between is lost: everybody is told a gap in its place |
+//! | a later one | what is between is lost: who has not been told that far is told a gap |
 //! | another epoch, an earlier offset, another tag, an end that is earlier | loads the log anew |
 //! | no answer | waits, for longer each time, and tries again |
 
@@ -18,12 +18,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::link::{Link, Settings};
 use super::{Backplane, BackplaneError, Content, Latest, Reading, Record, Window};
 use crate::log::topics::{Policies, Stored, TopicLog, What};
-use crate::position::Position;
 use crate::wire::sse;
 
 /// How long it waits for an event before it asks what there is, which bounds for how long a
@@ -32,6 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often it asks in any case.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// An engine that has not answered for so long is away.
+const ANSWER: Duration = Duration::from_secs(15);
 
 /// How many records are read at once.
 const MOST: usize = 1000;
@@ -43,26 +45,38 @@ type Reader = Box<dyn Reading>;
 
 /// Follows the engine until the hub is closed.
 pub(super) async fn follow(link: Arc<Link>, engine: Arc<dyn Backplane>, reading: Reader) {
+    let _gone = Gone(&link);
     let mut reading = Some(reading);
     let mut backoff = Backoff::default();
-    while !link.is_closed() {
+    loop {
         let gone = tokio::select! {
-            () = link.closed() => return,
+            () = link.finished() => return,
             gone = attempt(&link, &*engine, &mut reading, &mut backoff) => gone,
         };
-        // Only an engine that does not answer ends an attempt.
+        // Only an engine that does not answer, or that loses its log again and again, ends
+        // an attempt.
         let Err(_) = gone;
-        reading = None;
         link.set_there(false);
         let away = backoff.since(link.settings.patience);
-        let pause = sleep(backoff.next());
+        let pause = backoff.next();
         tokio::select! {
-            () = link.closed() => return,
-            () = pause => {}
+            () = link.finished() => return,
+            () = sleep(pause) => {}
         }
         if away <= Instant::now() {
             link.log().set_away(true);
         }
+    }
+}
+
+/// Whoever follows no longer, for whatever reason, leaves nobody behind who believes that
+/// it does.
+struct Gone<'a>(&'a Link);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.set_there(false);
+        self.0.end();
     }
 }
 
@@ -87,37 +101,63 @@ async fn attempt(
             }
         }
     };
-    link.log().set_away(false);
-    link.set_there(true);
-    backoff.reset();
+    // Everything that was stored before it was asked is there to be read, and is here as
+    // soon as this offset has been reached.
+    let mut goal = Some(answer(engine, reading.window()).await?.next);
     let mut look = Instant::now() + LOOK;
     loop {
+        // An engine that always has something lets others run, too.
+        tokio::task::coop::consume_budget().await;
         let log = link.log();
         let (epoch, next) = log.place();
-        let records = reading.wait(next, MOST, PATIENCE).await?;
+        if goal.is_some_and(|goal| next >= goal) {
+            goal = None;
+            log.confirm();
+            log.set_away(false);
+            link.set_there(true);
+        }
+        let asked = Instant::now();
+        let waiting = reading.wait(next, MOST, PATIENCE);
+        let records = match timeout(PATIENCE + ANSWER, waiting).await {
+            Ok(records) => records?,
+            Err(_) => return Err(silent(engine)),
+        };
+        backoff.reset_if(goal.is_none());
         let is_next = |record: &Record| {
             record.position.epoch().number() == epoch && record.position.offset() >= next
         };
-        if !records.iter().all(is_next) {
-            reading = reload(link, engine).await?;
-            continue;
-        }
         let is_quiet = records.is_empty();
-        append(link, &log, &mut reading, records).await?;
-        if is_quiet || look <= Instant::now() {
-            look = Instant::now() + LOOK;
-            if !is_unbroken(link, &log, &mut reading, true).await? {
-                reading = reload(link, engine).await?;
+        if records.iter().all(is_next) {
+            absorb(link, engine, &log, &mut reading, records).await?;
+            if is_quiet || look <= Instant::now() || log.is_doubted() {
+                look = Instant::now() + LOOK;
+                match is_unbroken(link, engine, &log, &mut reading, true).await? {
+                    Some(window) => goal = Some(window.next),
+                    None => {
+                        reading = reload(link, engine).await?;
+                        goal = Some(0);
+                    }
+                }
             }
+        } else {
+            reading = reload(link, engine).await?;
+            goal = Some(0);
+        }
+        if is_quiet || goal == Some(0) {
+            // Of an engine that does not wait as it should, or loses its log at once again,
+            // no more is asked than it can stand.
+            tokio::time::sleep_until(asked + FIRST).await;
         }
     }
 }
 
 /// Connects again, and goes on where it was or loads the log anew.
 async fn reopen(link: &Link, engine: &dyn Backplane) -> Result<Reader, BackplaneError> {
-    let latest = Latest::new(&Arc::new(link.settings.policies.clone()));
-    let mut reading = engine.open(&latest).await?;
-    if is_unbroken(link, &link.log(), &mut reading, false).await? {
+    let latest = Latest::new(&link.settings.policies);
+    let mut reading = answer(engine, engine.open(&latest)).await?;
+    let log = link.log();
+    let window = is_unbroken(link, engine, &log, &mut reading, false).await?;
+    if window.is_some() {
         return Ok(reading);
     }
     drop(reading);
@@ -131,106 +171,130 @@ async fn reload(link: &Link, engine: &dyn Backplane) -> Result<Reader, Backplane
     Ok(reading)
 }
 
-/// Whether the engine still has what has been read of it, as its newest or before others.
-/// What it has let go of before that was read is told.
+/// What there is, if the engine still has what has been read of it, as its newest or before
+/// others. What it has let go of before that was read is told.
 ///
 /// Where what was read last has been let go of, nothing shows that it was not another one.
 /// That is believed of the engine that it was read of, on the same connection, and of no
 /// other.
 async fn is_unbroken(
     link: &Link,
+    engine: &dyn Backplane,
     log: &TopicLog,
     reading: &mut Reader,
     is_same: bool,
-) -> Result<bool, BackplaneError> {
-    let asked = Instant::now();
-    let window = reading.window().await?;
-    link.asked(asked, window);
-    let Window {
-        epoch,
-        oldest,
-        next,
-    } = window;
-    let (own_epoch, own_next) = log.place();
-    let last = own_next - 1;
-    if epoch != own_epoch || next < own_next {
-        return Ok(false);
+) -> Result<Option<Window>, BackplaneError> {
+    let window = answer(engine, reading.window()).await?;
+    let (epoch, next) = log.place();
+    let last = next - 1;
+    if window.epoch != epoch || window.next < next {
+        return Ok(None);
     }
     let known = log.position_of(last);
-    if last > 0 && (last < oldest || known.tag().is_none()) && !is_same {
-        return Ok(false);
+    let can_be_known = last >= window.oldest && known.tag().is_some();
+    if last > 0 && !can_be_known && !is_same {
+        return Ok(None);
     }
-    if oldest > own_next {
-        lose(link, log, reading, oldest).await?;
+    if window.oldest > next {
+        let policies = &link.settings.policies;
+        let values = values(policies, engine, reading, epoch, next..window.oldest).await?;
+        log.apply(values.into_iter().map(|of| stored(of, policies)).collect());
+        log.lose_up_to(window.oldest);
         link.has_read();
     }
-    if last < oldest || known.tag().is_none() {
-        return Ok(true);
+    if !can_be_known {
+        return Ok(Some(window));
     }
-    let records = reading.read(last, 1).await?;
-    Ok(match records.first() {
+    let records = answer(engine, reading.read(last, 1)).await?;
+    let is_unbroken = match records.first() {
         Some(record) if record.position.offset() == last => record.position == known,
         // Trimmed, or deleted, meanwhile.
         _ => is_same,
-    })
+    };
+    Ok(is_unbroken.then_some(window))
 }
 
-/// Appends what follows what has been read; what is missing between is told.
-async fn append(
+/// Appends what follows what has been read.
+async fn absorb(
     link: &Link,
+    engine: &dyn Backplane,
     log: &TopicLog,
     reading: &mut Reader,
     records: Vec<Record>,
 ) -> Result<(), BackplaneError> {
-    let mut whole = Vec::with_capacity(records.len());
-    let (_, mut next) = log.place();
-    for record in records {
-        let offset = record.position.offset();
-        if offset > next {
-            apply(link, log, std::mem::take(&mut whole));
-            lose(link, log, reading, offset).await?;
-        }
-        // Of one that is told twice the first is taken.
-        if offset >= next {
-            next = offset + 1;
-            whole.push(record);
-        }
+    if records.is_empty() {
+        return Ok(());
     }
-    apply(link, log, whole);
+    let is_corrupt = |record: &&Record| matches!(record.content, Content::Corrupt(_));
+    link.corrupt(records.iter().filter(is_corrupt).count());
+    append(&link.settings.policies, engine, log, reading, records).await?;
     link.has_read();
     Ok(())
 }
 
-/// What stands before `next` and has not been read is lost, but for the newest values.
-async fn lose(
-    link: &Link,
+/// Appends these records. What is missing between them is told, but for the newest values,
+/// which are kept.
+async fn append(
+    policies: &Policies,
+    engine: &dyn Backplane,
     log: &TopicLog,
     reading: &mut Reader,
-    next: u64,
+    mut records: Vec<Record>,
 ) -> Result<(), BackplaneError> {
-    let (epoch, from) = log.place();
-    let latest = latest(&link.settings.policies, reading, epoch, from..next).await?;
-    apply(link, log, latest);
-    log.skip_to(next);
+    let (epoch, next) = log.place();
+    records.sort_by_key(|record| record.position.offset());
+    // Of one that is told twice the first is taken.
+    records.dedup_by_key(|record| record.position.offset());
+    records.retain(|record| record.position.offset() >= next);
+    if records.iter().any(|record| !is_possible(record)) {
+        return Err(BackplaneError::new(engine.name(), "an impossible offset"));
+    }
+    let offsets = records.iter().map(|record| record.position.offset());
+    let has_hole = offsets.zip(next..).any(|(offset, due)| offset != due);
+    if has_hole && let Some(last) = records.last().map(|last| last.position.offset()) {
+        let values = values(policies, engine, reading, epoch, next..last).await?;
+        let is_there = |offset| {
+            records
+                .binary_search_by_key(&offset, |record: &Record| record.position.offset())
+                .is_ok()
+        };
+        let missing = values.into_iter();
+        let missing = missing.filter(|value| !is_there(value.position.offset()));
+        let missing: Vec<_> = missing.collect();
+        records.extend(missing);
+        records.sort_by_key(|record| record.position.offset());
+    }
+    let stored = records.into_iter().map(|record| stored(record, policies));
+    log.apply(stored.collect());
     Ok(())
 }
 
 /// The newest values that stand at these offsets, in their order.
-async fn latest(
+async fn values(
     policies: &Policies,
+    engine: &dyn Backplane,
     reading: &mut Reader,
     epoch: u64,
     offsets: Range<u64>,
 ) -> Result<Vec<Record>, BackplaneError> {
-    let mut latest = reading.latest().await?;
-    latest.retain(|record| {
+    let mut values = answer(engine, reading.latest()).await?;
+    values.retain(|record| {
         let position = record.position;
         let is_value =
             matches!(&record.content, Content::Event(topic, _) if policies.conflates(topic));
-        is_value && position.epoch().number() == epoch && offsets.contains(&position.offset())
+        is_value
+            && is_possible(record)
+            && position.epoch().number() == epoch
+            && offsets.contains(&position.offset())
     });
-    latest.sort_by_key(|record| record.position.offset());
-    Ok(latest)
+    values.sort_by_key(|record| record.position.offset());
+    values.dedup_by_key(|record| record.position.offset());
+    Ok(values)
+}
+
+/// Whether an engine that counts from 1 can have come so far.
+fn is_possible(record: &Record) -> bool {
+    (1..u64::MAX >> 1).contains(&record.position.offset())
 }
 
 /// Reads what the engine retains, as far as that is wanted.
@@ -239,96 +303,75 @@ pub(super) async fn load(
     engine: &dyn Backplane,
     old: Option<&TopicLog>,
 ) -> Result<(Reader, Arc<TopicLog>), BackplaneError> {
-    let latest = Latest::new(&Arc::new(settings.policies.clone()));
-    let mut reading = engine.open(&latest).await?;
+    let latest = Latest::new(&settings.policies);
+    let mut reading = answer(engine, engine.open(&latest)).await?;
     for _ in 0..TRIES {
-        if let Some(log) = read(settings, &mut reading).await? {
+        if let Some(log) = read(settings, engine, &mut reading).await? {
             if let Some(old) = old {
                 log.learn(old);
             }
             return Ok((reading, Arc::new(log)));
         }
     }
-    Err(BackplaneError::new(
-        engine.name(),
-        "the log is trimmed or made anew faster than it can be read",
-    ))
+    let lost = "the log is trimmed or made anew faster than it can be read";
+    Err(BackplaneError::new(engine.name(), lost))
 }
 
 /// `None` if the log has become another one, or was trimmed, before it was read.
 async fn read(
     settings: &Settings,
+    engine: &dyn Backplane,
     reading: &mut Reader,
 ) -> Result<Option<TopicLog>, BackplaneError> {
-    let window = reading.window().await?;
-    let most = u64::try_from(settings.window).unwrap_or(u64::MAX);
-    let first = window.oldest.max(window.next.saturating_sub(most)).max(1);
-    let log = TopicLog::elsewhere(
-        &settings.policies,
-        settings.name,
-        window.epoch,
-        first,
-        settings.window,
-    );
-    let policies = &settings.policies;
-    let before = latest(policies, reading, window.epoch, 0..first).await?;
-    log.apply(
-        before
-            .into_iter()
-            .map(|record| stored(record, policies))
-            .collect(),
-    );
+    let Settings {
+        policies,
+        name,
+        window: most,
+        ..
+    } = settings;
+    let window = answer(engine, reading.window()).await?;
+    let wanted = u64::try_from(*most).unwrap_or(u64::MAX);
+    let first = window.oldest.max(window.next.saturating_sub(wanted)).max(1);
+    let log = TopicLog::elsewhere(policies, *name, window.epoch, first, *most);
+    let before = values(policies, engine, reading, window.epoch, 0..first).await?;
+    log.apply(before.into_iter().map(|of| stored(of, policies)).collect());
     loop {
+        tokio::task::coop::consume_budget().await;
         let (epoch, next) = log.place();
         if next >= window.next {
             return Ok(Some(log));
         }
-        let records = reading.read(next, MOST).await?;
-        let begins = records.first().map(|record| record.position);
-        let is_whole = records
-            .iter()
-            .all(|record| record.position.epoch().number() == epoch);
-        if !is_whole || begins.is_none_or(|position| position.offset() != next) {
-            let now = reading.window().await?;
+        let records = answer(engine, reading.read(next, MOST)).await?;
+        let is_of_log = |record: &Record| record.position.epoch().number() == epoch;
+        let begins = records.first().map(|record| record.position.offset());
+        if !records.iter().all(is_of_log) || begins != Some(next) {
+            let now = answer(engine, reading.window()).await?;
             if now.epoch != epoch || now.next < window.next || now.oldest > next {
                 return Ok(None);
             }
-            // Somebody has taken something out of the middle, or of the end.
-            let missing = begins.map_or(window.next, Position::offset);
-            let values = latest(policies, reading, epoch, next..missing).await?;
-            log.apply(
-                values
-                    .into_iter()
-                    .map(|record| stored(record, policies))
-                    .collect(),
-            );
-            log.skip_to(missing);
         }
-        for record in records {
-            let offset = record.position.offset();
-            if offset > log.place().1 {
-                log.skip_to(offset);
-            }
-            if offset == log.place().1 {
-                log.apply(vec![stored(record, &settings.policies)]);
-            }
+        let has_some = begins.is_some_and(|begins| begins >= next);
+        append(policies, engine, &log, reading, records).await?;
+        if !has_some {
+            // Somebody has taken out the end.
+            let values = values(policies, engine, reading, epoch, next..window.next).await?;
+            log.apply(values.into_iter().map(|of| stored(of, policies)).collect());
+            log.lose_up_to(window.next);
         }
     }
 }
 
-fn apply(link: &Link, log: &TopicLog, records: Vec<Record>) {
-    if records.is_empty() {
-        return;
-    }
-    let is_corrupt = |record: &&Record| matches!(record.content, Content::Corrupt(_));
-    link.corrupt(records.iter().filter(is_corrupt).count());
-    let policies = &link.settings.policies;
-    log.apply(
-        records
-            .into_iter()
-            .map(|record| stored(record, policies))
-            .collect(),
-    );
+/// What the engine answers, if it does.
+async fn answer<T>(
+    engine: &dyn Backplane,
+    asked: impl Future<Output = Result<T, BackplaneError>>,
+) -> Result<T, BackplaneError> {
+    let answered = timeout(ANSWER, asked).await;
+    answered.unwrap_or_else(|_| Err(silent(engine)))
+}
+
+fn silent(engine: &dyn Backplane) -> BackplaneError {
+    BackplaneError::new(engine.name(), "it does not answer")
 }
 
 /// A record, written out for those who read it.
@@ -386,7 +429,9 @@ impl Backoff {
         since + patience
     }
 
-    fn reset(&mut self) {
-        *self = Self::default();
+    fn reset_if(&mut self, is_there: bool) {
+        if is_there {
+            *self = Self::default();
+        }
     }
 }

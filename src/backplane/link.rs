@@ -5,24 +5,21 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::timeout;
 
-use super::ahead::Ahead;
 use super::outbox::{Answer, Outbox, Refused};
-use super::{Backplane, BackplaneError, Window, follow};
+use super::{Backplane, BackplaneError, follow};
 use crate::error::{SubmitAllError, SubmitError};
 use crate::event::Event;
-use crate::log::LastEventId;
 use crate::log::topics::{Policies, TopicLog};
 use crate::observe::{Happening, observe};
 use crate::position::Position;
-use crate::subscription::Subscribe;
 use crate::topic::Topic;
 
 /// How a hub is kept elsewhere.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub(crate) policies: Policies,
+    pub(crate) policies: Arc<Policies>,
     pub(crate) max_event_bytes: usize,
     pub(crate) name: Option<&'static str>,
     /// How long streams stay while the engine is away.
@@ -40,12 +37,20 @@ pub(crate) struct Link {
     /// What has been read of it: another one after the engine has lost something.
     log: RwLock<Arc<TopicLog>>,
     outbox: Outbox,
-    /// Who has read more than this process.
-    ahead: Ahead,
     /// Whether the engine is there. Changed by the one task that reads.
     is_there: watch::Sender<bool>,
-    /// The next offset that is to be read, for those who wait for one.
-    read: watch::Sender<(u64, u64)>,
+    /// How far it has been read, for those who wait for that.
+    read: watch::Sender<Read>,
+    /// Nothing more comes.
+    is_finished: watch::Sender<bool>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Read {
+    epoch: u64,
+    next: u64,
+    /// How many logs have taken the place of another one.
+    logs: u64,
 }
 
 impl Link {
@@ -55,15 +60,19 @@ impl Link {
         engine: Arc<dyn Backplane>,
     ) -> Result<Arc<Self>, BackplaneError> {
         let (reading, log) = follow::load(&settings, &*engine, None).await?;
-        let place = log.place();
+        let (epoch, next) = log.place();
         let link = Arc::new(Self {
             outbox: Outbox::new(settings.queue),
-            ahead: Ahead::default(),
             settings,
             engine: engine.name(),
             log: RwLock::new(log),
             is_there: watch::Sender::new(true),
-            read: watch::Sender::new(place),
+            read: watch::Sender::new(Read {
+                epoch,
+                next,
+                logs: 0,
+            }),
+            is_finished: watch::Sender::new(false),
         });
         tokio::spawn(follow::follow(
             Arc::clone(&link),
@@ -122,55 +131,56 @@ impl Link {
         if size > limit {
             return Err(Box::new(SubmitError::TooLarge { event, size, limit }));
         }
-        let is_latest = self.settings.policies.conflates(&topic);
+        let policies = &self.settings.policies;
+        if let Some((size, limit)) = policies.too_large(&topic, &event) {
+            return Err(Box::new(SubmitError::TooLarge { event, size, limit }));
+        }
+        let is_latest = policies.conflates(&topic);
         Ok((topic, event, is_latest))
     }
 
-    /// Whether the engine is there, so that what is read here is all that there is.
+    /// Whether the engine is there, and everything that was stored when it came back.
     pub(crate) fn is_there(&self) -> bool {
         *self.is_there.borrow()
     }
 
-    /// Whether it can be known now what this subscription is to get: the engine is there, and
-    /// its id is not of what this process may still have to read.
-    pub(crate) fn takes(&self, subscribe: &Subscribe) -> bool {
-        let is_ahead = match subscribe.last_event_id {
-            Some(LastEventId::At(id)) if self.log().is_behind(id) => self.ahead.may_come(id),
-            _ => false,
-        };
-        self.is_there() && !is_ahead
-    }
-
-    /// The engine was asked at this time what there is, and has said this.
-    pub(super) fn asked(&self, at: Instant, window: Window) {
-        self.ahead.asked(at, window);
-    }
-
     /// Waits until this process has read an event that has been stored, or whatever stands
-    /// there instead.
+    /// there instead; or until it will not.
     pub(crate) async fn reached(&self, position: Position) {
         let mut read = self.read.subscribe();
-        let has_come = |(epoch, next): &(u64, u64)| {
-            *epoch != position.epoch().number() || *next > position.offset()
+        let logs = read.borrow().logs;
+        let has_come = |read: &Read| {
+            // Where another log takes the place of this one, it may not be there any more.
+            let is_there = read.epoch == position.epoch().number() && read.next > position.offset();
+            is_there || read.logs != logs
         };
-        // It lives as long as `self`.
-        let _ = read.wait_for(has_come).await;
+        tokio::select! {
+            // It lives as long as `self`.
+            _ = read.wait_for(has_come) => {}
+            () = self.finished() => {}
+        }
     }
 
+    /// Takes no more. What has been submitted is stored, and who reads gets it.
     pub(crate) fn close(&self) {
         self.outbox.close();
-        self.log().close();
-        self.is_there.send_modify(|_| {});
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.outbox.is_closed()
     }
 
-    /// Resolves when the hub is closed.
-    pub(super) async fn closed(&self) {
-        let mut changes = self.is_there.subscribe();
-        let _ = changes.wait_for(|_| self.is_closed()).await;
+    /// Nothing more comes.
+    pub(super) fn end(&self) {
+        self.outbox.close();
+        self.log().close();
+        self.is_finished.send_replace(true);
+    }
+
+    /// Resolves when nothing more comes.
+    pub(super) async fn finished(&self) {
+        let mut finished = self.is_finished.subscribe();
+        let _ = finished.wait_for(|is_finished| *is_finished).await;
     }
 
     /// The engine is away, or there again.
@@ -188,7 +198,9 @@ impl Link {
 
     /// Something of it has been read.
     pub(super) fn has_read(&self) {
-        self.read.send_replace(self.log().place());
+        let (epoch, next) = self.log().place();
+        self.read
+            .send_modify(|read| (read.epoch, read.next) = (epoch, next));
     }
 
     /// From now on this is what is there.
@@ -196,10 +208,11 @@ impl Link {
         let mut current = self.log.write().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut *current, Arc::clone(&log));
         drop(current);
-        if self.is_closed() {
+        if *self.is_finished.borrow() {
             log.close();
         }
         old.supersede(log);
+        self.read.send_modify(|read| read.logs += 1);
         self.has_read();
         observe(&Happening::LogReplaced {
             store: self.settings.name,
@@ -235,12 +248,42 @@ impl Refused {
     }
 }
 
+/// How long an engine may take to store a batch.
+const STORED: Duration = Duration::from_secs(30);
+
+/// How long who reads is given to get what was submitted before the hub was closed.
+const LAST: Duration = Duration::from_secs(5);
+
 /// Stores what is submitted, one batch after the other: so the order in which it was
 /// submitted here is the order in which it is stored, and what comes while one batch is
 /// under way is the next.
 async fn store(link: Arc<Link>, engine: Arc<dyn Backplane>) {
+    let _gone = Gone(&link);
+    let mut last = None;
     while let Some(batch) = link.outbox.take().await {
-        let answers = engine.append(&batch.appends).await;
+        tokio::task::coop::consume_budget().await;
+        // Without an answer nothing is known of any of them.
+        let answers = timeout(STORED, engine.append(&batch.appends)).await;
+        let answers = answers.unwrap_or_default();
+        last = answers
+            .iter()
+            .filter_map(|of| of.as_ref().ok())
+            .copied()
+            .next_back()
+            .or(last);
         batch.answer(answers);
+    }
+    if let Some(last) = last {
+        let _ = timeout(LAST, link.reached(last)).await;
+    }
+    link.end();
+}
+
+/// Where nothing is stored any more, for whatever reason, nobody waits for it.
+struct Gone<'a>(&'a Link);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.outbox.refuse();
     }
 }

@@ -26,14 +26,18 @@
 //! process finds that out when it reads and whenever nothing comes: by an epoch that is
 //! another one, a number that is missing or smaller than it should be, a tag that differs.
 //! It then reads the log anew, and every stream goes on as a client that comes back with its
-//! id does: with a told gap, or without one if it has lost nothing.
+//! id does: with a told gap, or without one if it has lost nothing. Where nothing is left to
+//! show that nothing was lost, it is told that something may have been.
+//!
+//! An id that is ahead of what a process has read, or of an epoch that it does not know, may
+//! have been given by one that is a little faster. It is judged as soon as the process knows
+//! that it has everything that was stored before, within a second or so.
 //!
 //! # An engine of your own
 //!
 //! A [`Backplane`] stores, and opens [`Reading`]s. It decides nothing: all of what is said
 //! above is done by the hub.
 
-mod ahead;
 mod follow;
 mod link;
 mod outbox;
@@ -62,9 +66,10 @@ use crate::topic::{Pattern, Topic};
 /// # Implementing
 ///
 /// Both methods are called again and again as long as there is a hub, from one task each,
-/// and are awaited to their end unless the hub is dropped meanwhile. They do not retry: who
-/// calls them does, with a growing pause. They must not wait for longer than some seconds:
-/// an engine that does not answer is one that is away.
+/// and are awaited to their end, unless that takes longer than 30 seconds (`append`) or 15,
+/// or the runtime ends: then they are dropped, and `append` has not answered. They do not
+/// retry. `open` is called again, with a growing pause; what is to be appended is not, by
+/// anybody but who submitted it. They should know within seconds whether the engine answers.
 #[async_trait]
 pub trait Backplane: Send + Sync + 'static {
     /// Stores these events, in this order and behind everything that has been stored, and
@@ -86,6 +91,14 @@ pub trait Backplane: Send + Sync + 'static {
 
 /// A connection to the log, which one task reads. One that has failed is dropped, and
 /// another one is opened.
+///
+/// A connection sees one history. If the engine may have lost something that was read
+/// through it, because it failed over or was restored, every connection that was opened
+/// before must fail: what was read is compared with what is there when another one is
+/// opened. A log that was deleted and made anew is another one, under another epoch, and is
+/// seen as that.
+///
+/// What is yielded has offsets from 1 on.
 #[async_trait]
 pub trait Reading: Send {
     /// What there is, asked of the engine now.

@@ -128,6 +128,15 @@ impl Outbox {
         }
     }
 
+    /// Takes no more, and nobody is there to store what is there.
+    pub(super) fn refuse(&self) {
+        self.close();
+        let letters = std::mem::take(&mut self.lock().letters);
+        for Letter { append, answer } in letters {
+            let _ = answer.send(Err(SubmitError::Unavailable(append.event)));
+        }
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed
     }
@@ -172,9 +181,13 @@ pub(super) struct Batch {
 impl Batch {
     /// Tells everybody what has become of their event; of those of which the engine says
     /// nothing, nothing is known.
-    pub(super) fn answer(self, answers: Vec<Result<Position, AppendError>>) {
+    pub(super) fn answer(mut self, answers: Vec<Result<Position, AppendError>>) {
+        self.tell(answers);
+    }
+
+    fn tell(&mut self, answers: Vec<Result<Position, AppendError>>) {
         let rest = std::iter::repeat_with(|| Err(AppendError::Unknown));
-        let events = self.appends.into_iter().zip(self.answers);
+        let events = self.appends.drain(..).zip(self.answers.drain(..));
         for ((append, answer), told) in events.zip(answers.into_iter().chain(rest)) {
             let told = told.map_err(|error| match error {
                 AppendError::Unavailable => SubmitError::Unavailable(append.event),
@@ -187,5 +200,12 @@ impl Batch {
             // Who does not wait does not want to know.
             let _ = answer.send(told);
         }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // It was under way when whoever stores it went away.
+        self.tell(Vec::new());
     }
 }

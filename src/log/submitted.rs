@@ -55,6 +55,8 @@ enum State {
     Waiting(Position, Box<Room>),
     #[cfg(feature = "backplane")]
     Sent(Answer),
+    #[cfg(feature = "backplane")]
+    Failed(Box<SubmitError>),
 }
 
 struct Room {
@@ -114,7 +116,7 @@ impl Submitted {
         match &self.0 {
             State::Ready(position) | State::Waiting(position, _) => Some(*position),
             #[cfg(feature = "backplane")]
-            State::Sent(_) => None,
+            State::Sent(_) | State::Failed(_) => None,
         }
     }
 
@@ -127,6 +129,8 @@ impl Submitted {
             State::Waiting(_, room) => room.of.has_no_room().is_none(),
             #[cfg(feature = "backplane")]
             State::Sent(answer) => !answer.is_empty() || answer.is_terminated(),
+            #[cfg(feature = "backplane")]
+            State::Failed(_) => true,
         }
     }
 
@@ -149,6 +153,8 @@ impl Submitted {
                     Poll::Pending => thread::park(),
                 }
             },
+            #[cfg(feature = "backplane")]
+            State::Failed(error) => return Err((**error).clone()),
         };
         while room.of.poll_room(&mut cx, &mut room.ticket).is_pending() {
             match room.of.has_no_room() {
@@ -184,7 +190,16 @@ impl Future for Submitted {
             State::Ready(position) => return Poll::Ready(Ok(*position)),
             State::Waiting(position, room) => (*position, room),
             #[cfg(feature = "backplane")]
-            State::Sent(answer) => return poll_answer(answer, cx),
+            State::Sent(answer) => {
+                let answer = std::task::ready!(poll_answer(answer, cx));
+                self.0 = match &answer {
+                    Ok(position) => State::Ready(*position),
+                    Err(error) => State::Failed(Box::new(error.clone())),
+                };
+                return Poll::Ready(answer);
+            }
+            #[cfg(feature = "backplane")]
+            State::Failed(error) => return Poll::Ready(Err((**error).clone())),
         };
         loop {
             // Woken by a reader that moves or leaves, by `close`, or by the timer.

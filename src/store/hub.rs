@@ -143,6 +143,10 @@ impl Hub {
     /// [`SubmitAllError`] hands all of them back; nobody sees anything of any. More events
     /// of one topic that [waits](crate::Overflow::Wait) than twice its retention are
     /// [`Full`](SubmitError::Full) as long as somebody reads it, however little it holds.
+    ///
+    /// A hub that is kept [elsewhere](crate::backplane) takes all of them or none, and stores
+    /// them in this order, but each for itself: those of another process may come between,
+    /// and one may be stored where the next is not, as what is returned tells.
     pub fn submit_all(
         &self,
         events: impl IntoIterator<Item = Event>,
@@ -164,14 +168,13 @@ impl Hub {
     /// Begins a subscription to [the topics](Subscribe::topics) that it names; to nothing
     /// if it names none.
     pub fn subscribe(&self, subscribe: impl Into<Subscribe>) -> Subscription {
-        let subscribe = subscribe.into();
         #[cfg(feature = "backplane")]
         if let Owner::Elsewhere(link) = &*self.owner
-            && !link.takes(&subscribe)
+            && !link.is_there()
         {
             return Subscription::unavailable();
         }
-        Subscription::of_topics(&self.log(), &subscribe)
+        Subscription::of_topics(&self.log(), &subscribe.into())
     }
 
     /// How many subscriptions there are now.
@@ -206,6 +209,9 @@ impl Hub {
     }
 
     /// What there is in all topics together, what was done, and who is behind: a snapshot, at its [cost](Stats#cost).
+    /// Of a hub that is kept [elsewhere](crate::backplane) what this process has read and
+    /// delivered, since it has read the log: where the engine has lost something of it and
+    /// it was read anew, counters begin anew, too.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.log().stats()
@@ -254,6 +260,10 @@ impl Hub {
 
     /// Takes no more events. Subscribers get what was submitted before and then
     /// end ([`End::Closed`](crate::End::Closed)). Closing twice is closing once.
+    ///
+    /// A hub that is kept [elsewhere](crate::backplane) is closed in this process alone. It
+    /// goes on until what was submitted has been stored and read again, for 5 seconds at
+    /// most; then its subscribers end.
     pub fn close(&self) {
         match &*self.owner {
             Owner::Here(log) => log.close(),
@@ -265,7 +275,11 @@ impl Hub {
     /// Whether the hub is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.log().is_closed()
+        match &*self.owner {
+            Owner::Here(log) => log.is_closed(),
+            #[cfg(feature = "backplane")]
+            Owner::Elsewhere(link) => link.is_closed(),
+        }
     }
 }
 
@@ -424,7 +438,7 @@ impl HubBuilder {
             return Err(OpenError::Presence);
         }
         let settings = Settings {
-            policies: self.policies,
+            policies: Arc::new(self.policies),
             max_event_bytes: self.max_event_bytes,
             name: self.name,
             patience: self.elsewhere.patience,

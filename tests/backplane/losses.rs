@@ -1,18 +1,12 @@
 //! What an engine loses is told, where it is missing and once.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::time::sleep;
-use tornadose::backplane::{
-    Append, AppendError, Backplane, BackplaneError, Latest, Reading, Record, Window,
-};
-use tornadose::{Hub, Policy, Position, Retention, Start, Subscription};
+use tornadose::{Hub, Policy, Position, Retention, Start, SubmitError, Subscription};
 
 use crate::elsewhere::{next, next_of, reached, read, read_after, store, store_here, topic};
-use crate::engine::Engine;
+use crate::engine::{Engine, event};
 
 async fn hub(engine: &Engine) -> Hub {
     let builder = Hub::builder().policy("price/#".parse().expect("a pattern"), Policy::latest());
@@ -23,6 +17,13 @@ async fn available(hub: &Hub) {
     while !hub.is_available() {
         sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// The same id with another offset.
+fn moved(id: Position, offset: u64) -> Position {
+    let text = id.to_string();
+    let (epoch, tag) = (&text[..11], &text[text.len() - 6..]);
+    format!("{epoch}-{offset}-{tag}").parse().expect("an id")
 }
 
 /// Nothing comes for a long time.
@@ -96,10 +97,6 @@ async fn an_end_that_is_lost_is_told_to_who_had_it() {
     }
     // One that was not there does not know from where on.
     let late = hub(&engine).await;
-    let mut lost = read_after(&late, ids[4], &["a"]);
-    // It may be of what has just been stored. When the engine has been asked, it is not.
-    assert_eq!(next(&mut lost).await, "end Some(Unavailable)");
-    sleep(Duration::from_secs(10)).await;
     let mut lost = read_after(&late, ids[4], &["a"]);
     assert_eq!(next(&mut lost).await, "gap ahead");
     assert_eq!(next_of(&mut lost, 4).await, ["1", "2", "3", "other 4"]);
@@ -237,80 +234,178 @@ async fn who_began_live_is_not_told_of_what_was_before() {
     quiet(&mut reader).await;
 }
 
-/// An engine that keeps back from one process, for a while, what others read.
-#[derive(Clone)]
-struct Slow(Engine, Arc<AtomicBool>);
-
-struct SlowReading(Box<dyn Reading>, Arc<AtomicBool>);
-
-#[async_trait]
-impl Backplane for Slow {
-    async fn append(&self, events: &[Append]) -> Vec<Result<Position, AppendError>> {
-        self.0.append(events).await
-    }
-
-    async fn open(&self, latest: &Latest) -> Result<Box<dyn Reading>, BackplaneError> {
-        let reading = self.0.open(latest).await?;
-        Ok(Box::new(SlowReading(reading, Arc::clone(&self.1))))
-    }
-
-    fn name(&self) -> &'static str {
-        "slow"
-    }
-}
-
-#[async_trait]
-impl Reading for SlowReading {
-    async fn window(&mut self) -> Result<Window, BackplaneError> {
-        self.0.window().await
-    }
-
-    async fn read(&mut self, from: u64, most: usize) -> Result<Vec<Record>, BackplaneError> {
-        self.0.read(from, most).await
-    }
-
-    async fn wait(
-        &mut self,
-        from: u64,
-        most: usize,
-        patience: Duration,
-    ) -> Result<Vec<Record>, BackplaneError> {
-        if self.1.load(Ordering::Relaxed) {
-            sleep(patience).await;
-            return Ok(Vec::new());
-        }
-        self.0.wait(from, most, patience).await
-    }
-
-    async fn latest(&mut self) -> Result<Vec<Record>, BackplaneError> {
-        self.0.latest().await
-    }
+#[tokio::test(start_paused = true)]
+async fn a_value_in_a_hole_does_not_hide_it() {
+    let engine = Engine::new();
+    let (here, there) = (hub(&engine).await, hub(&engine).await);
+    let mut events = read(&here, Start::Live, &["a"]);
+    let mut values = read(&here, Start::Live, &["price/oil"]);
+    store_here(&here, "a", "1").await;
+    assert_eq!(next(&mut events).await, "1");
+    // All of it is stored and trimmed before it is read here.
+    engine.stall(1);
+    store(&there, "a", "2").await;
+    store(&there, "price/oil", "80").await;
+    store(&there, "a", "3").await;
+    store(&there, "price/gas", "3").await;
+    engine.trim(0);
+    store(&there, "a", "4").await;
+    engine.stall(0);
+    assert_eq!(next_of(&mut events, 2).await, ["gap evicted", "4"]);
+    assert_eq!(next(&mut values).await, "80");
+    assert_eq!(here.get(&topic("price/gas")).expect("a value").data(), "3");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_from_a_process_that_has_read_more_loses_nothing() {
+async fn a_process_that_comes_later_has_the_values_of_a_hole() {
     let engine = Engine::new();
-    let is_slow = Arc::new(AtomicBool::new(false));
-    let here = hub(&engine).await;
-    let there = Hub::builder().open(Slow(engine, Arc::clone(&is_slow)));
-    let there = there.await.expect("a hub");
-    let first = store_here(&here, "a", "1").await;
-    reached(&there, first).await;
-    is_slow.store(true, Ordering::Relaxed);
-    // What it waits for already it is told.
-    sleep(Duration::from_secs(2)).await;
-    let ahead = store_here(&here, "a", "2").await;
-    for _ in 0..5 {
-        let mut reader = read_after(&there, ahead, &["a"]);
-        assert_eq!(next(&mut reader).await, "end Some(Unavailable)");
-        sleep(Duration::from_secs(3)).await;
+    let early = hub(&engine).await;
+    store(&early, "a", "1").await;
+    let value = store(&early, "price/oil", "80").await;
+    store(&early, "a", "3").await;
+    engine.remove(value.offset());
+    let late = hub(&engine).await;
+    assert_eq!(late.get(&topic("price/oil")).expect("a value").data(), "80");
+    let mut events = read(&late, Start::Oldest, &["a"]);
+    assert_eq!(next_of(&mut events, 2).await, ["1", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_is_taken_back_is_replaced_by_the_one_before() {
+    let engine = Engine::new();
+    let hub = hub(&engine).await;
+    store(&hub, "price/oil", "80").await;
+    store(&hub, "a", "1").await;
+    let mut values = read(&hub, Start::Live, &["price/oil"]);
+    assert_eq!(next(&mut values).await, "80");
+    store(&hub, "price/oil", "81").await;
+    assert_eq!(next(&mut values).await, "81");
+    engine.cut();
+    engine.take_back(1, &[("price/oil", 1)]);
+    assert_eq!(next_of(&mut values, 2).await, ["gap diverged", "80"]);
+    assert_eq!(hub.get(&topic("price/oil")).expect("a value").data(), "80");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_of_what_was_lost_is_not_given_again() {
+    let engine = Engine::new();
+    let (here, there) = (hub(&engine).await, hub(&engine).await);
+    let mut reader = read(&here, Start::Live, &["a"]);
+    let mut lost = None;
+    for n in 1..=5 {
+        lost = Some(store(&here, "a", n.to_string()).await);
     }
-    // Who has what this process has may come all the time.
-    let mut behind = read_after(&there, first, &["a"]);
-    is_slow.store(false, Ordering::Relaxed);
-    reached(&there, ahead).await;
-    assert_eq!(next(&mut behind).await, "2");
-    let mut reader = read_after(&there, ahead, &["a"]);
-    store_here(&here, "a", "3").await;
-    assert_eq!(next(&mut reader).await, "3");
+    assert_eq!(next_of(&mut reader, 5).await, ["1", "2", "3", "4", "5"]);
+    engine.cut();
+    engine.forget(2);
+    available(&there).await;
+    store(&there, "a", "4").await;
+    let fifth = store(&there, "b", "5").await;
+    assert_eq!(next_of(&mut reader, 2).await, ["gap diverged", "4"]);
+    store_here(&here, "b", "6").await;
+    assert_eq!(fifth.offset(), lost.expect("five").offset());
+    quiet(&mut reader).await;
+    let place = reader.position().expect("a place");
+    assert_ne!(Some(place), lost);
+    let mut again = read_after(&here, place, &["a"]);
+    quiet(&mut again).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_event_is_told_of_a_topic_that_nobody_knows() {
+    let engine = Engine::new();
+    let hub = hub(&engine).await;
+    let mut rooms = read(&hub, Start::Live, &["rooms/#"]);
+    let mut others = read(&hub, Start::Live, &["doors/#"]);
+    engine.scrawl(Some("rooms/9"));
+    assert_eq!(next(&mut rooms).await, "gap corrupt 1");
+    store(&hub, "doors/1", "open").await;
+    assert_eq!(next(&mut others).await, "open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_scars_are_told_once() {
+    let engine = Engine::new();
+    let hub = hub(&engine).await;
+    let mut a = read(&hub, Start::Live, &["a"]);
+    let mut b = read(&hub, Start::Live, &["b"]);
+    for n in 0..600 {
+        engine.scrawl(Some("b"));
+        if n % 100 == 0 {
+            store_here(&hub, "a", n.to_string()).await;
+            assert_eq!(next(&mut a).await, n.to_string());
+        }
+    }
+    store(&hub, "a", "last").await;
+    assert_eq!(next(&mut a).await, "last");
+    store(&hub, "b", "last").await;
+    assert_eq!(next_of(&mut b, 2).await[1], "last");
+    quiet(&mut a).await;
+    quiet(&mut b).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_hops_to_a_slower_process_is_told_nothing_of_that() {
+    let engine = Engine::new();
+    let (fast, slow) = (hub(&engine).await, hub(&engine).await);
+    let first = store_here(&fast, "a", "1").await;
+    reached(&slow, first).await;
+    // This one reads nothing for a while, and does not know that it is behind.
+    engine.stall(2);
+    let second = store_here(&fast, "a", "2").await;
+    let mut hopped = read_after(&slow, second, &["a"]);
+    let waiting = tokio::time::timeout(Duration::from_millis(500), hopped.recv()).await;
+    assert!(waiting.is_err(), "{waiting:?}");
+    assert_eq!(hopped.position(), Some(second));
+    engine.stall(0);
+    store(&fast, "a", "3").await;
+    assert_eq!(next(&mut hopped).await, "3");
+    // One that nobody has given is found out, too.
+    let ahead = moved(second, 99);
+    let mut hopped = read_after(&slow, ahead, &["a"]);
+    assert_eq!(next(&mut hopped).await, "gap ahead");
+    assert_eq!(next_of(&mut hopped, 3).await, ["1", "2", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_hangs_is_away() {
+    let engine = Engine::new();
+    let hub = hub(&engine).await;
+    let mut reader = read(&hub, Start::Live, &["a"]);
+    engine.hang(true);
+    let submitted = hub.submit(event("a", "1")).expect("there is room");
+    let unknown = submitted.await.expect_err("it hangs");
+    assert_eq!(unknown, SubmitError::Unknown(event("a", "1")));
+    assert_eq!(next(&mut reader).await, "end Some(Unavailable)");
+    assert!(!hub.is_available());
+    engine.hang(false);
+    available(&hub).await;
+    store(&hub, "a", "2").await;
+}
+
+#[test]
+fn a_runtime_that_ends_leaves_nobody_waiting() {
+    let engine = Engine::new();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let hub = runtime.block_on(hub(&engine));
+    engine.hang(true);
+    let submitted: Vec<_> = (0..3)
+        .map(|n| {
+            hub.submit(event("a", n.to_string()))
+                .expect("there is room")
+        })
+        .collect();
+    let mut reader = read(&hub, Start::Live, &["a"]);
+    runtime.shutdown_background();
+    for submitted in submitted {
+        let error = submitted.wait().expect_err("nobody stores it");
+        assert!(matches!(
+            error,
+            SubmitError::Unknown(_) | SubmitError::Unavailable(_)
+        ));
+    }
+    let end = tokio_test::block_on(reader.recv());
+    assert!(end.is_none());
+    let late = hub.submit(event("a", "late")).expect_err("closed");
+    assert_eq!(late, SubmitError::Closed(event("a", "late")));
 }

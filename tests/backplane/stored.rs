@@ -170,7 +170,7 @@ async fn what_was_submitted_before_the_hub_is_closed_is_stored() {
     let last = hub.submit(event("a", "1")).expect("there is room");
     drop(hub);
     last.await.expect("stored");
-    assert_eq!(next(&mut reader).await, "0");
+    assert_eq!(next_of(&mut reader, 2).await, ["0", "1"]);
     assert_eq!(next(&mut reader).await, "end Some(Closed)");
     assert_eq!(reader.end(), Some(End::Closed));
     assert_eq!(engine.stored().len(), 2);

@@ -331,7 +331,15 @@ async fn who_may_not_is_refused_without_a_secret() {
     reading.window().await.expect("moved");
     assert_eq!(data(&all(&mut reading).await), ["f"]);
     // And so to relay, and to wait for replicas, of which there are none.
-    client.ask(&["ACL", "SETUSER", "node", "+psubscribe", "+wait", "&sse:*"]);
+    client.ask(&[
+        "ACL",
+        "SETUSER",
+        "node",
+        "+psubscribe",
+        "+wait",
+        "resetchannels",
+        "&sse:*",
+    ]);
     let relay = redis("node:hunter4").relay("sse:", "#".parse().expect("a pattern"));
     let _reading = open(&relay).await;
     crate::server::until("a subscriber", || {

@@ -1,11 +1,12 @@
 //! What is read of a hub that is kept elsewhere, and whether that is what was stored.
 #![allow(dead_code, reason = "every target takes only the words that it needs")]
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use tokio::time::timeout;
 use tornadose::{
-    Delivery, Event, GapReason, Hub, Position, Start, Subscribe, Subscription, Topic, Topics,
+    Delivery, Entry, Event, GapReason, Hub, Position, Start, Subscribe, Subscription, Topic, Topics,
 };
 
 /// For what must come, whatever the machine is doing.
@@ -81,6 +82,8 @@ pub(crate) async fn next_of(subscription: &mut Subscription, count: usize) -> Ve
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     told: Vec<Told>,
+    /// The id of an event that is not in it, if that came later.
+    noted: Option<Position>,
 }
 
 #[derive(Clone, Debug)]
@@ -98,7 +101,19 @@ impl History {
         self.told.push(Told::Begun(offset));
     }
 
+    /// An event that is judged otherwise: only its id counts here.
+    pub(crate) fn note(&mut self, delivery: &Delivery) {
+        let newer = |entry: &&Entry| {
+            let last = self.last_event_id();
+            last.is_none_or(|last| last.partial_cmp(&entry.id()) != Some(Ordering::Greater))
+        };
+        if let Some(entry) = delivery.event().filter(newer) {
+            self.noted = Some(entry.id());
+        }
+    }
+
     pub(crate) fn hear(&mut self, delivery: &Delivery) {
+        self.noted = None;
         self.told.push(match delivery {
             Delivery::Event(event) => Told::Event(event.id(), event.data().to_owned()),
             Delivery::Gap(gap) => Told::Gap(gap.reason, gap.missed, gap.resume),
@@ -108,10 +123,11 @@ impl History {
 
     /// The id that the client has.
     pub(crate) fn last_event_id(&self) -> Option<Position> {
-        self.told.iter().rev().find_map(|told| match told {
+        let told = self.told.iter().rev().find_map(|told| match told {
             Told::Begun(_) => None,
             Told::Event(position, _) | Told::Gap(_, _, position) => Some(*position),
-        })
+        });
+        self.noted.or(told)
     }
 
     pub(crate) fn events(&self) -> usize {

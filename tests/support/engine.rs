@@ -35,11 +35,14 @@ struct State {
     away: bool,
     /// Stores, and does not say so.
     mute: bool,
+    /// Never answers.
+    hangs: bool,
     /// Says no.
     full: bool,
     /// Connections that were opened before this one are cut.
     cut: u64,
     opened: u64,
+    stalled: u64,
     appends: usize,
 }
 
@@ -61,9 +64,11 @@ impl Engine {
             tags: 100,
             away: false,
             mute: false,
+            hangs: false,
             full: false,
             cut: 0,
             opened: 0,
+            stalled: 0,
             appends: 0,
         };
         Self {
@@ -103,6 +108,17 @@ impl Engine {
         self.change(|state| state.mute = mute);
     }
 
+    /// It never answers, and no connection is lost.
+    pub(crate) fn hang(&self, hangs: bool) {
+        self.change(|state| state.hangs = hangs);
+    }
+
+    async fn hanging(&self) {
+        while self.state().hangs {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// It refuses to store.
     pub(crate) fn fill(&self, full: bool) {
         self.change(|state| state.full = full);
@@ -129,6 +145,23 @@ impl Engine {
                 .latest
                 .retain(|_, record| record.position.offset() < next);
         });
+    }
+
+    /// The same, and these topics had these values before, by their offsets.
+    pub(crate) fn take_back(&self, events: u64, values: &[(&str, u64)]) {
+        self.change(|state| {
+            for (topic, offset) in values {
+                let topic = topic.parse().expect("a topic");
+                let before = state.log.get(offset).expect("an event").clone();
+                state.latest.insert(topic, before);
+            }
+        });
+        self.forget(events);
+    }
+
+    /// The connection of this number is told nothing for as long as that.
+    pub(crate) fn stall(&self, connection: u64) {
+        self.change(|state| state.stalled = connection);
     }
 
     /// Only so many of the newest are kept.
@@ -234,6 +267,7 @@ impl Backplane for Engine {
     async fn append(&self, events: &[Append]) -> Vec<Result<Position, AppendError>> {
         // Not at once, as nobody does.
         tokio::task::yield_now().await;
+        self.hanging().await;
         let mut answers = Vec::new();
         self.change(|state| {
             state.appends += 1;
@@ -289,6 +323,10 @@ impl Connection {
 #[async_trait]
 impl Reading for Connection {
     async fn window(&mut self) -> Result<Window, BackplaneError> {
+        self.engine.hanging().await;
+        while self.state()?.stalled == self.number {
+            self.engine.changed.notified().await;
+        }
         let state = self.state()?;
         Ok(Window {
             epoch: state.epoch,
@@ -313,10 +351,15 @@ impl Reading for Connection {
         most: usize,
         patience: Duration,
     ) -> Result<Vec<Record>, BackplaneError> {
+        self.engine.hanging().await;
         let engine = self.engine.clone();
         let wait = async {
             loop {
                 let changed = engine.changed.notified();
+                if engine.state().stalled == self.number {
+                    changed.await;
+                    continue;
+                }
                 let records = self.read(from, most).await?;
                 if !records.is_empty() {
                     return Ok(records);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
-use super::Log;
 use super::entry;
+use super::log::{Log, epoch};
 use super::server::{Connection, Failure, list, text};
 use crate::backplane::{Append, AppendError};
 use crate::position::Position;
@@ -184,7 +184,7 @@ fn command(log: &Log, call: &Call<'_>, lease: &str, is_known: bool) -> Cmd {
         .arg(&keys.aside)
         .arg(&keys.lease)
         .arg(once)
-        .arg(super::epoch())
+        .arg(epoch())
         .arg(log.max_events)
         .arg(millis(log.once_for))
         .arg(lease);

@@ -32,7 +32,7 @@ local function try(...)
 end
 
 local function append(entry)
-  return try('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '~', most, '*', unpack(entry))
+  return try('XADD', stream, 'MAXLEN', '~', most, '*', unpack(entry))
 end
 
 -- An empty stream whose next id is `<epoch>-1`. Answers an error, if there is one.
@@ -74,19 +74,15 @@ local function adopt()
   return failed
 end
 
--- Appends, to a log that is made if there is none. Answers an id or an error.
+-- Appends, to a log that is made if there is none: then Redis has begun one with a time.
+-- Answers an id or an error.
 local function add(entry)
   local id = append(entry)
-  local failed
-  if id == false then
-    failed = make()
-  elseif type(id) == 'string' and not is_ours(id) then
+  if type(id) == 'string' and not is_ours(id) then
     redis.call('XDEL', stream, id)
-    failed = adopt()
-  else
-    return id
+    return adopt() or append(entry)
   end
-  return failed or append(entry)
+  return id
 end
 
 -- What `XINFO STREAM` says under this name.

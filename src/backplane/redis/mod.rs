@@ -14,6 +14,7 @@
 
 mod append;
 mod entry;
+mod log;
 mod reading;
 mod relay;
 mod server;
@@ -23,14 +24,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use thiserror::Error;
 use tokio::sync::Mutex;
 
 use self::append::Appender;
+use self::log::{Keys, Log, Scripts};
 use self::reading::Reader;
 use self::relay::{Channels, Relay};
-use self::server::{Connection, Failure, Servers};
+use self::server::Servers;
 use super::{Append, AppendError, Backplane, BackplaneError, Latest, Reading};
 use crate::position::Position;
 use crate::topic::Pattern;
@@ -297,133 +299,9 @@ fn parse(url: &str) -> Result<ConnectionInfo, InvalidRedis> {
     is_checked.then_some(info).ok_or(InvalidRedis::Url)
 }
 
-/// A log, as it is configured.
-#[derive(Clone)]
-struct Log {
-    servers: Servers,
-    keys: Keys,
-    scripts: Scripts,
-    channels: Vec<Channels>,
-    max_events: usize,
-    max_event_bytes: usize,
-    once_for: Duration,
-    replicas: u32,
-}
-
-impl Log {
-    async fn connect(&self) -> Result<Connection, Failure> {
-        self.servers.connect(&self.keys.stream).await
-    }
-
-    /// How long the replicas are waited for.
-    fn replicas_for(&self) -> Duration {
-        match self.replicas {
-            0 => Duration::ZERO,
-            _ => self.servers.timeout,
-        }
-    }
-}
-
-#[derive(Clone)]
-struct Keys {
-    stream: String,
-    newest: String,
-    aside: String,
-    lease: String,
-    once: String,
-}
-
-impl Keys {
-    fn new(stream: String) -> Result<Self, InvalidRedis> {
-        let tag = stream
-            .split_once('{')
-            .and_then(|(_, rest)| rest.split_once('}'))
-            .map(|(tag, _)| tag);
-        let prefix = match tag {
-            Some("") => return Err(InvalidRedis::Key),
-            Some(_) => stream.clone(),
-            None if stream.is_empty() || stream.contains(['{', '}']) => {
-                return Err(InvalidRedis::Key);
-            }
-            None => format!("{{{stream}}}"),
-        };
-        Ok(Self {
-            newest: format!("{prefix}:latest"),
-            aside: format!("{prefix}:aside"),
-            lease: format!("{prefix}:relay"),
-            once: format!("{prefix}:once:"),
-            stream,
-        })
-    }
-
-    fn once(&self, key: &str) -> String {
-        format!("{}{key}", self.once)
-    }
-}
-
-#[derive(Clone)]
-struct Scripts {
-    append: Script,
-    window: Script,
-    keep: Script,
-}
-
-impl Scripts {
-    fn new() -> Self {
-        let script = |text: &'static str| Script {
-            text,
-            sha1: sha1_smol::Sha1::from(text).digest().to_string().into(),
-        };
-        Self {
-            append: script(concat!(include_str!("log.lua"), include_str!("append.lua"))),
-            window: script(concat!(include_str!("log.lua"), include_str!("window.lua"))),
-            keep: script(concat!(include_str!("log.lua"), include_str!("keep.lua"))),
-        }
-    }
-}
-
-#[derive(Clone)]
-struct Script {
-    text: &'static str,
-    sha1: Arc<str>,
-}
-
-impl Script {
-    /// The beginning of a call: by its name, or in full where the server may not know it.
-    fn call(&self, is_known: bool) -> Cmd {
-        let (command, script) = match is_known {
-            true => ("EVALSHA", &*self.sha1),
-            false => ("EVAL", self.text),
-        };
-        let mut command = redis::cmd(command);
-        command.arg(script);
-        command
-    }
-}
-
-/// For a log that has to be made.
-fn epoch() -> u64 {
-    loop {
-        let random = crate::position::Epoch::random().number();
-        if random >= entry::FIRST_EPOCH {
-            return random;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn all_keys_are_in_one_slot() {
-        let newest = |key: &str| Keys::new(key.to_owned()).map(|keys| keys.newest);
-        assert_eq!(newest("events"), Ok("{events}:latest".to_owned()));
-        assert_eq!(newest("a:{b}:c"), Ok("a:{b}:c:latest".to_owned()));
-        for bad in ["", "{", "}", "{}", "a}{b", "{}a{b}"] {
-            assert_eq!(newest(bad), Err(InvalidRedis::Key), "{bad:?}");
-        }
-    }
 
     #[test]
     fn urls_are_judged_and_not_shown() {
@@ -453,10 +331,5 @@ mod tests {
             Redis::new("rediss://h/#insecure").map(|_| ()),
             Err(InvalidRedis::Url)
         );
-    }
-
-    #[test]
-    fn epochs_are_greater_than_any_clock() {
-        assert!((0..1000).all(|_| epoch().to_string().len() == 20));
     }
 }

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use redis::{Cmd, Value};
 
+use super::NAME;
 use super::entry::{self, Entry};
+use super::log::{Log, Script, epoch};
 use super::server::{Connection, Failure, bytes, list, text};
-use super::{Log, NAME, Script};
 use crate::backplane::{BackplaneError, Content, Latest, Reading, Record, Window};
 use crate::topic::Topic;
 
@@ -66,7 +67,7 @@ impl Reader {
             .arg(&keys.stream)
             .arg(&keys.newest)
             .arg(&keys.aside)
-            .arg(super::epoch())
+            .arg(epoch())
             .arg(self.log.max_events)
             .arg(further);
         command

@@ -17,8 +17,8 @@ use tokio::select;
 use tokio::task::{AbortHandle, spawn};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::Log;
 use super::append::Appender;
+use super::log::{Log, epoch};
 use super::server::{Connection, Failure};
 use crate::backplane::{Append, Latest};
 use crate::event::Event;
@@ -78,7 +78,7 @@ pub(super) struct Relay(AbortHandle);
 
 impl Relay {
     pub(super) fn spawn(log: Arc<Log>, latest: Latest) -> Self {
-        let node = format!("{:016x}", RandomState::new().hash_one(super::epoch()));
+        let node = format!("{:016x}", RandomState::new().hash_one(epoch()));
         let task = spawn(async move {
             loop {
                 // Whatever went wrong, another turn may go better.

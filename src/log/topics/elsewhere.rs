@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::index::After;
+use super::index::{After, Index};
 use super::lineage::{Judged, Lineage};
 use super::policy::Policies;
 use super::{Reader, SWEPT, TopicLog, wake};
@@ -52,26 +52,43 @@ impl TopicLog {
         log
     }
 
-    /// Appends what the engine has stored, and wakes who reads it. What stands before the
-    /// next offset is put where it belongs, if nothing behind it is there yet.
+    /// Appends what the engine has stored, and wakes who reads it. What is missing between is
+    /// told. What stands before the next offset is put where it belongs, if nothing behind
+    /// it is there yet.
     pub(crate) fn apply(&self, stored: Vec<Stored>) {
-        let mut after = After::default();
-        let mut index = self.index.write();
         let swept = stored.len() * SWEPT;
-        for stored in stored {
-            index.apply(stored, &mut after);
-        }
-        index.sweep(swept, Instant::now(), &mut after);
-        drop(index);
-        wake(&after.woken);
+        self.change_elsewhere(|index, after| {
+            for stored in stored {
+                index.apply(stored, after);
+            }
+            index.sweep(swept, Instant::now(), after);
+        });
     }
 
     /// The events before `next` are lost: who has not been told that far is told so.
-    pub(crate) fn skip_to(&self, next: u64) {
+    pub(crate) fn lose_up_to(&self, next: u64) {
+        self.change_elsewhere(|index, after| index.lose_up_to(next, after));
+    }
+
+    /// Everything that was stored before now is here.
+    pub(crate) fn confirm(&self) {
+        self.change_elsewhere(Index::confirm);
+    }
+
+    /// Whether somebody waits for that.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.index.read().is_doubted()
+    }
+
+    fn change_elsewhere(&self, change: impl FnOnce(&mut Index, &mut After)) {
+        let mut after = After::default();
         let mut index = self.index.write();
-        let woken = index.skip_to(next);
+        change(&mut index, &mut after);
+        if after.wakes_all {
+            after.woken = index.crowds();
+        }
         drop(index);
-        wake(&woken);
+        wake(&after.woken);
     }
 
     /// Learns from the log whose place this one is to take.
@@ -91,30 +108,22 @@ impl TopicLog {
         self.index.read().position(offset)
     }
 
-    /// Whether this id is of this log, ahead of it, and of nothing that is known to be lost.
-    pub(crate) fn is_behind(&self, id: Position) -> bool {
-        let index = self.index.read();
-        id.epoch() == index.epoch() && index.judge(id) == Judged::Ahead
-    }
-
     /// From now on this one stands in the place of it: who reads it goes on there.
     pub(crate) fn supersede(&self, by: Arc<Self>) {
         if self.successor.set(by).is_err() {
             return;
         }
-        self.close_quietly();
+        let mut index = self.index.write();
+        let woken = index.close();
+        let held = index.drain();
+        drop(index);
+        wake(&woken);
+        drop(held);
     }
 
     /// The log that has taken its place.
     pub(crate) fn successor(&self) -> Option<&Arc<Self>> {
         self.successor.get()
-    }
-
-    fn close_quietly(&self) {
-        let mut index = self.index.write();
-        let woken = index.close();
-        drop(index);
-        wake(&woken);
     }
 
     /// Ends everybody who reads it and has everything, until it is there again.
@@ -123,6 +132,22 @@ impl TopicLog {
         let woken = index.set_away(away);
         drop(index);
         wake(&woken);
+    }
+
+    /// One whose id was doubted here, if there is an answer now.
+    pub(crate) fn decide(&self, reader: &Reader) -> Option<(Reader, Option<Gap>)> {
+        let doubt = reader.doubt?;
+        let index = self.index.read();
+        if !doubt.is_decided(&index) {
+            return None;
+        }
+        let subscribe = Subscribe {
+            start: doubt.start,
+            last_event_id: Some(LastEventId::At(doubt.id)),
+            ..asked_by(reader, &index)
+        };
+        drop(index);
+        Some(self.subscribe_as(&subscribe, None, false))
     }
 
     /// One who has read that log until now, and the gap that it is told: with one that it
@@ -139,6 +164,15 @@ impl TopicLog {
         let is_same = index.epoch() == old.epoch();
         let shared = index.shared().filter(|_| is_same);
         drop(index);
+        if let Some(doubt) = reader.doubt {
+            let subscribe = Subscribe {
+                start: doubt.start,
+                last_event_id: Some(LastEventId::At(doubt.id)),
+                ..asked_by(reader, &old)
+            };
+            drop(old);
+            return self.subscribe_as(&subscribe, None, true);
+        }
         let judged = shared.map(|shared| {
             if reader.told <= shared {
                 return Judged::Same;
@@ -154,20 +188,20 @@ impl TopicLog {
             // Of another log it has had nothing.
             start: Start::Oldest,
             last_event_id: Some(LastEventId::At(told)),
-            topics: old.topics_wanted(&reader.wants),
-            conflate: reader.conflates,
-            name: reader.name().map(Arc::from),
-            ..Subscribe::default()
+            ..asked_by(reader, &old)
         };
         let begins = old.begins(&reader.wants);
         drop(old);
-        let (mut moved, gap) = self.subscribe_as(&subscribe, judged);
-        if judged.is_some() {
+        let (mut moved, gap) = self.subscribe_as(&subscribe, judged, false);
+        if let Some(shared) = shared {
             // It is not to have what came before it, nor to be told again.
             self.index.read().begin_at(&mut moved.wants, &begins);
             moved.known = reader.known.min(moved.told);
+            moved.scarred = moved.scarred.max(reader.scarred.min(shared));
         }
-        moved.added = std::mem::take(&mut reader.added);
+        if is_same {
+            moved.added.append(&mut reader.added);
+        }
         let gap = match (untold, gap) {
             (Some(untold), Some(gap)) => Some(Gap {
                 missed: None,
@@ -177,5 +211,15 @@ impl TopicLog {
             (untold, gap) => gap.or(untold.copied()),
         };
         (moved, gap)
+    }
+}
+
+/// What a reader asked for, but for where it begins.
+fn asked_by(reader: &Reader, index: &Index) -> Subscribe {
+    Subscribe {
+        topics: index.topics_wanted(&reader.wants),
+        conflate: reader.conflates,
+        name: reader.name().map(Arc::from),
+        ..Subscribe::default()
     }
 }

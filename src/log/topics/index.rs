@@ -63,6 +63,14 @@ pub(super) struct Index {
     away: bool,
     /// The tags of its events, if it is kept elsewhere.
     lineage: Option<Lineage>,
+    /// Another log has taken its place.
+    superseded: bool,
+    /// How often it was found that everything that was stored before is here.
+    looked: u64,
+    /// Somebody waits for that.
+    doubted: bool,
+    /// The offset of the last event before those that are known here.
+    began: u64,
     scars: Scars,
     policies: Policies,
     /// Whether anything ever becomes too old.
@@ -93,6 +101,8 @@ pub(super) struct TopicId {
 #[derive(Debug, Default)]
 pub(super) struct After {
     pub(super) woken: Vec<Arc<Crowd>>,
+    /// Everybody is to be woken.
+    pub(super) wakes_all: bool,
     pub(super) evicted: Vec<Entry>,
 }
 
@@ -104,6 +114,10 @@ impl Index {
             closed: false,
             away: false,
             lineage: None,
+            superseded: false,
+            looked: 0,
+            doubted: false,
+            began: 0,
             scars: Scars::default(),
             have_age: policies.have_age(),
             policies,
@@ -142,12 +156,30 @@ impl Index {
         self.lineage.is_some()
     }
 
+    /// How often it was found that everything that was stored before is here.
+    pub(super) fn looked(&self) -> u64 {
+        self.looked
+    }
+
+    /// Somebody brings an id that is not known here, and perhaps only not yet.
+    pub(super) fn doubt(&mut self) -> u64 {
+        self.doubted = true;
+        self.looked
+    }
+
+    pub(super) fn is_superseded(&self) -> bool {
+        self.superseded
+    }
+
     pub(super) fn is_away(&self) -> bool {
         self.away
     }
 
-    /// What an id of this epoch says.
+    /// What an id says.
     pub(super) fn judge(&self, id: Position) -> Judged {
+        if id.epoch() != self.epoch {
+            return Judged::Other;
+        }
         let is_ahead = id.offset() >= self.next;
         match &self.lineage {
             Some(lineage) if is_ahead => match lineage.fork(id) {
@@ -159,6 +191,11 @@ impl Index {
             None if is_ahead => Judged::Ahead,
             None => Judged::Same,
         }
+    }
+
+    /// How many events there have been that are known here.
+    pub(super) fn count(&self) -> u64 {
+        self.next - 1 - self.began
     }
 
     pub(super) fn next(&self) -> u64 {
@@ -387,6 +424,21 @@ impl Index {
         let last = usize::try_from(last).unwrap_or(usize::MAX).min(held);
         let first = state.slots.get(state.slots.len() - last);
         first.map_or(self.next, Slot::offset)
+    }
+
+    /// The values of the topics that these want, as far as they stand up to an offset: for
+    /// who has been told later ones that are no longer.
+    pub(super) fn values_up_to(&self, wants: &[Want], offset: u64) -> Vec<Entry> {
+        let ids = wants.iter().flat_map(|want| match want {
+            Want::Topic { id, .. } => std::slice::from_ref(id),
+            Want::Group { id, .. } => self.topics_of(*id),
+        });
+        let states = ids.filter_map(|id| self.state(*id).filter(|of| of.policy.conflates));
+        let values = states.filter_map(|state| state.slots.back());
+        let values = values.filter(|value| value.offset() <= offset);
+        values
+            .map(|value| value.entry.clone().out_of_order())
+            .collect()
     }
 
     pub(super) fn conflates(&self, id: TopicId) -> bool {

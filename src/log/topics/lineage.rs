@@ -38,6 +38,8 @@ pub(crate) enum Judged {
     Forked(u64),
     /// It has had something else, from nobody knows where on.
     Diverged,
+    /// It is of another log.
+    Other,
     /// No log of this kind gives such ids.
     Foreign,
     /// It is ahead of this log.
@@ -112,7 +114,8 @@ impl Lineage {
         let lost = self.lost.as_ref()?;
         let at = id.offset().checked_sub(lost.fork + 1)?;
         let tag = lost.tags.get(usize::try_from(at).ok()?)?;
-        (id.tag() == Some(Tag(*tag))).then_some(lost.fork)
+        let is_known = *tag != UNKNOWN && id.tag() == Some(Tag(*tag));
+        is_known.then_some(lost.fork)
     }
 
     /// The last offset that means the same here and in the log before this one, if that is
@@ -132,10 +135,10 @@ impl Lineage {
         let Some(fork) = same else {
             return;
         };
-        let lost: Vec<_> = (fork + 1..from.next())
-            .map_while(|offset| from.tag(offset))
-            .map(|Tag(tag)| tag)
-            .collect();
+        let behind = fork + 1 - from.first;
+        let behind = usize::try_from(behind).unwrap_or(usize::MAX);
+        // Also those that are not known: they have to be in their places.
+        let lost: Vec<_> = from.tags.iter().skip(behind).copied().collect();
         self.lost = if lost.is_empty() {
             // All of it was.
             self.shared = Some(u64::MAX - 1);
@@ -208,6 +211,18 @@ mod tests {
         assert_eq!(lineage.judge(id(4, 40)), Judged::Forked(2));
         assert_eq!(lineage.fork(id(5, 50)), Some(2));
         assert_eq!(lineage.judge(id(3, 32)), Judged::Diverged);
+    }
+
+    #[test]
+    fn what_was_lost_may_begin_with_what_is_not_known() {
+        let mut old = of(1, &[1, 2, 3]);
+        old.skip_to(5);
+        old.push(50);
+        let mut lineage = of(1, &[1, 2, 3, 41, 51]);
+        lineage.learn(&old);
+        assert_eq!(lineage.shared(), Some(3));
+        assert_eq!(lineage.judge(id(5, 50)), Judged::Forked(3));
+        assert_eq!(lineage.judge(id(4, 40)), Judged::Diverged);
     }
 
     #[test]

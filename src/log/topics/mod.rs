@@ -63,7 +63,7 @@ use self::control::Change;
 use self::crowd::Crowd;
 use self::index::{After, Index, Next, TopicId, Want};
 use self::lineage::Judged;
-use self::reader::Place;
+use self::reader::{Doubt, Place};
 use self::stats::Read;
 use super::start::{LastEventId, Start};
 use super::sync::RwLock;
@@ -255,36 +255,51 @@ impl TopicLog {
     /// Registers a subscription; every one must be given back to
     /// [`unsubscribe`](Self::unsubscribe).
     pub(crate) fn subscribe(&self, subscribe: &Subscribe) -> (Reader, Option<Gap>) {
-        self.subscribe_as(subscribe, None)
+        self.subscribe_as(subscribe, None, true)
     }
 
-    /// The same for one of whose id it is known already what it says.
-    fn subscribe_as(&self, subscribe: &Subscribe, judged: Option<Judged>) -> (Reader, Option<Gap>) {
+    /// The same for one of whose id it is known already what it says, or for one whose id
+    /// has been doubted and is no longer.
+    fn subscribe_as(
+        &self,
+        subscribe: &Subscribe,
+        judged: Option<Judged>,
+        may_doubt: bool,
+    ) -> (Reader, Option<Gap>) {
         let now = self.now();
         let mut index = self.index.write();
         let newest = index.next() - 1;
-        let judge = |id| judged.unwrap_or_else(|| index.judge(id));
-        let by_policy = Begin::By(subscribe.start);
         let mut is_too_old = false;
-        let (begin, reason) = match subscribe.last_event_id {
-            None => (by_policy, None),
-            Some(LastEventId::Malformed) => (by_policy, Some((GapReason::Malformed, None))),
-            Some(LastEventId::At(id)) => {
+        let judged = match subscribe.last_event_id {
+            Some(LastEventId::At(id)) => Some((id, judged.unwrap_or_else(|| index.judge(id)))),
+            _ => None,
+        };
+        let doubt = judged
+            .filter(|(_, of)| may_doubt && matches!(of, Judged::Other | Judged::Ahead))
+            .filter(|_| index.is_elsewhere())
+            .map(|(id, _)| Doubt {
+                id,
+                looked: index.doubt(),
+                start: subscribe.start,
+            });
+        let by_policy = Begin::By(subscribe.start);
+        let (begin, reason) = match judged {
+            None if subscribe.last_event_id.is_none() => (by_policy, None),
+            None => (by_policy, Some((GapReason::Malformed, None))),
+            Some((id, judged)) => {
                 let tell = |reason| Some((reason, Some(id)));
-                if id.epoch() == index.epoch() {
-                    match judge(id) {
-                        Judged::Same => (Begin::After(id.offset()), None),
-                        Judged::Foreign => (by_policy, Some((GapReason::Malformed, None))),
-                        Judged::Ahead => (Begin::By(Start::Oldest), tell(GapReason::Ahead)),
-                        Judged::Forked(fork) => (Begin::After(fork), tell(GapReason::Diverged)),
-                        Judged::Diverged => (Begin::By(Start::Oldest), tell(GapReason::Diverged)),
-                        Judged::TooOld => {
-                            is_too_old = true;
-                            (Begin::After(id.offset()), tell(GapReason::Evicted))
-                        }
+                match judged {
+                    _ if doubt.is_some() => (Begin::By(Start::Live), None),
+                    Judged::Same => (Begin::After(id.offset()), None),
+                    Judged::Other => (by_policy, tell(GapReason::Epoch)),
+                    Judged::Foreign => (by_policy, Some((GapReason::Malformed, None))),
+                    Judged::Ahead => (Begin::By(Start::Oldest), tell(GapReason::Ahead)),
+                    Judged::Forked(fork) => (Begin::After(fork), tell(GapReason::Diverged)),
+                    Judged::Diverged => (Begin::By(Start::Oldest), tell(GapReason::Diverged)),
+                    Judged::TooOld => {
+                        is_too_old = true;
+                        (Begin::After(id.offset()), tell(GapReason::Evicted))
                     }
-                } else {
-                    (by_policy, tell(GapReason::Epoch))
                 }
             }
         };
@@ -363,10 +378,10 @@ impl TopicLog {
             // Who brings no id is told where it begins.
             known: told,
             scarred: told,
-            came: match subscribe.last_event_id {
-                Some(LastEventId::At(id)) if id.epoch() == index.epoch() => Some(id),
-                _ => None,
-            },
+            came: judged
+                .filter(|(_, of)| matches!(of, Judged::Same | Judged::TooOld))
+                .map(|(id, _)| id),
+            doubt,
             is_replaying: false,
             conflates: subscribe.conflate,
             is_counted,
@@ -378,7 +393,11 @@ impl TopicLog {
             places,
             added: Vec::new(),
         };
-        let mut next = reader.next(&index, now);
+        if let Some((_, Judged::Forked(fork))) = judged {
+            // Values that it has been told since are none.
+            reader.added = index.values_up_to(&reader.wants, fork);
+        }
+        let mut next = reader.next(&index, now).filter(|_| doubt.is_none());
         // Of values nothing is missed but the value.
         let reason = reason.filter(|_| !is_too_old || index.wants_lossless(&reader.wants));
         let gap = reason.map(|(reason, from)| {

@@ -7,7 +7,11 @@ use super::state::Retained;
 use crate::log::{Overflow, Retention};
 use crate::topic::{Pattern, Topic};
 #[cfg(feature = "backplane")]
-use crate::{log::ring, wire::sse::Encoded};
+use crate::{
+    event::Event,
+    log::ring,
+    wire::sse::{self, Encoded},
+};
 
 /// What is kept of a topic, and what happens to who does not keep up with it.
 ///
@@ -113,6 +117,19 @@ impl Policies {
             .iter()
             .find(|(pattern, _)| pattern.matches(topic));
         rule.map_or(self.default, |(_, policy)| *policy)
+    }
+
+    /// The size of an event that its topic cannot hold, and what it can.
+    #[cfg(feature = "backplane")]
+    pub(crate) fn too_large(&self, topic: &Topic, event: &Event) -> Option<(usize, usize)> {
+        // Each line break of the data takes 7 bytes more when it is written out.
+        let most = event.size().saturating_mul(8).saturating_add(256);
+        if most <= self.least_bytes() {
+            return None;
+        }
+        let size = ring::weight(&sse::encode_tagged(event));
+        let limit = self.of(topic).retention.bytes;
+        (size > limit).then_some((size, limit))
     }
 
     /// Whether a topic can hold an event at all.

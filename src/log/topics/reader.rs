@@ -12,7 +12,7 @@ use crate::entry::Entry;
 use crate::gap::{Gap, GapReason};
 use crate::log::tally::Seated;
 use crate::log::waiters::Ticket;
-use crate::log::{End, Found};
+use crate::log::{End, Found, Start};
 use crate::position::Position;
 
 /// The next event, and those behind it.
@@ -29,8 +29,11 @@ pub(crate) struct Reader {
     pub(super) known: u64,
     /// The offset up to which it was told of what is missing of any topic.
     pub(super) scarred: u64,
-    /// What its client brought.
+    /// What its client brought, if it is of this log.
     pub(super) came: Option<Position>,
+    /// Its client brought an id that is not known here, and perhaps only not yet. It is told
+    /// nothing before that is decided.
+    pub(super) doubt: Option<Doubt>,
     /// It has not yet come to the end of what there was when it came.
     pub(super) is_replaying: bool,
     /// It wants the newest event of each topic alone.
@@ -50,6 +53,22 @@ pub(crate) struct Reader {
     pub(super) places: Vec<Place>,
     /// Current values of topics that were added, whose place in the order is past.
     pub(super) added: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doubt {
+    pub(super) id: Position,
+    /// How often it had been looked at the engine when it came.
+    pub(super) looked: u64,
+    pub(super) start: Start,
+}
+
+impl Doubt {
+    /// Whether there is an answer now.
+    pub(super) fn is_decided(&self, index: &Index) -> bool {
+        index.looked() > self.looked
+            || self.id.epoch() == index.epoch() && self.id.offset() < index.next()
+    }
 }
 
 #[derive(Debug)]
@@ -80,9 +99,20 @@ impl Reader {
         bytes: usize,
         now: Option<Instant>,
     ) -> (Poll<Found<Events>>, Vec<Waker>) {
-        let Some((offset, next)) = self.next(index, now) else {
+        // Where it goes on is found by who polls.
+        let is_over = index.is_superseded() || self.doubt.is_some_and(|of| of.is_decided(index));
+        if is_over || self.doubt.is_some() && index.is_closed() {
+            return (Poll::Ready(Found::End(End::Closed)), Vec::new());
+        }
+        let next = match self.doubt {
+            Some(_) => None,
+            None => self.next(index, now),
+        };
+        let Some((offset, next)) = next else {
             // What it knows is another matter: nobody has told it yet.
-            self.reach(index.next() - 1);
+            if self.doubt.is_none() {
+                self.reach(index.next() - 1);
+            }
             if index.is_closed() {
                 return (Poll::Ready(Found::End(End::Closed)), Vec::new());
             }
@@ -184,6 +214,8 @@ impl Reader {
     /// There is nothing more for it up to here.
     fn reach(&mut self, offset: u64) {
         self.told = offset;
+        // A scar is told before anything behind it.
+        self.scarred = self.scarred.max(offset);
         self.seated.move_to(offset + 1);
     }
 
@@ -257,11 +289,15 @@ impl Reader {
             let more = self.pass_over(index, next, now);
             missed = missed.zip(more).map(|(missed, more)| missed + more);
         }
+        self.known = self.told;
         Gap::new(reason, missed, Some(from), self.position(index))
     }
 
     /// Where it is; as its client knows that, if it has not moved.
     pub(super) fn position(&self, index: &Index) -> Position {
+        if let Some(doubt) = self.doubt {
+            return doubt.id;
+        }
         match self.came {
             Some(came) if came.offset() == self.told => came,
             _ => index.position(self.told),

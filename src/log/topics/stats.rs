@@ -221,7 +221,7 @@ impl TopicLog {
         };
         // Nobody reads meanwhile, so that what is counted fits together.
         let index = self.index.write();
-        stats.submitted = index.next() - 1;
+        stats.submitted = index.count();
         stats.replaced = index.replaced();
         for state in index.all().filter_map(|id| index.state(id)) {
             stats.retained += state.slots.len();
@@ -230,7 +230,9 @@ impl TopicLog {
                 stats.replaced += state.gone;
             }
         }
-        stats.evicted = stats.submitted - stats.replaced - stats.retained as u64;
+        let held = stats.replaced + stats.retained as u64;
+        // Of a log that is kept elsewhere values are held that are older than what is counted.
+        stats.evicted = stats.submitted.saturating_sub(held);
         let mut slowest = index.next();
         self.register
             .for_each(|seat, _| slowest = slowest.min(seat.next()));

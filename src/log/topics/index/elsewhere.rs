@@ -1,5 +1,6 @@
 //! What an index does that holds what is kept elsewhere.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::scars::Scar;
@@ -8,6 +9,7 @@ use crate::gap::GapReason;
 use crate::log::topics::crowd::Crowd;
 use crate::log::topics::elsewhere::{Stored, What};
 use crate::log::topics::lineage::Lineage;
+use crate::log::topics::state::Slot;
 use crate::position::Epoch;
 use crate::topic::{Topic, Topics};
 
@@ -17,12 +19,17 @@ pub(in crate::log::topics) type Begins = Vec<(Topics, u64, Vec<(Topic, u64)>)>;
 impl Index {
     pub(in crate::log::topics) fn begin(&mut self, epoch: Epoch, lineage: Lineage) {
         self.epoch = epoch;
-        self.skip_to(lineage.next());
+        self.began = lineage.next() - 1;
+        // Nobody reads it yet.
+        self.lose_up_to(lineage.next(), &mut After::default());
         self.lineage = Some(lineage);
     }
 
     pub(in crate::log::topics) fn apply(&mut self, stored: Stored, after: &mut After) {
         let offset = stored.position.offset();
+        if offset > self.next {
+            self.lose_up_to(offset, after);
+        }
         if offset >= self.next {
             self.next = offset + 1;
             if let (Some(lineage), Some(tag)) = (&mut self.lineage, stored.position.tag()) {
@@ -35,7 +42,7 @@ impl Index {
                 self.put(&topic, event, stored.position, stored.at, after);
             }
             What::Corrupt(topic) => {
-                after.woken.extend(self.crowds());
+                after.wakes_all = true;
                 self.scar(Scar {
                     first: offset,
                     offset,
@@ -48,14 +55,16 @@ impl Index {
         }
     }
 
-    pub(in crate::log::topics) fn skip_to(&mut self, next: u64) -> Vec<Arc<Crowd>> {
+    /// What is missing before this offset is told to who has not been told that far.
+    pub(in crate::log::topics) fn lose_up_to(&mut self, next: u64, after: &mut After) {
         if next <= self.next {
-            return Vec::new();
+            return;
         }
         let first = std::mem::replace(&mut self.next, next);
         if let Some(lineage) = &mut self.lineage {
             lineage.skip_to(next);
         }
+        after.wakes_all = true;
         self.scar(Scar {
             first,
             offset: next - 1,
@@ -63,7 +72,28 @@ impl Index {
             reason: GapReason::Evicted,
             events: None,
         });
-        self.crowds()
+    }
+
+    /// Who reads it does so elsewhere now; what it held is handed out, to be dropped after
+    /// the lock. Ids can still be told of it.
+    pub(in crate::log::topics) fn drain(&mut self) -> Vec<VecDeque<Slot>> {
+        self.superseded = true;
+        let ids: Vec<_> = self.all().collect();
+        let states = ids.into_iter().filter_map(|id| {
+            let state = self.topics.get_mut(id.at)?;
+            state.bytes = 0;
+            Some(std::mem::take(&mut state.slots))
+        });
+        states.collect()
+    }
+
+    pub(in crate::log::topics) fn confirm(&mut self, after: &mut After) {
+        self.looked += 1;
+        after.wakes_all |= std::mem::take(&mut self.doubted);
+    }
+
+    pub(in crate::log::topics) fn is_doubted(&self) -> bool {
+        self.doubted
     }
 
     pub(in crate::log::topics) fn learn(&mut self, from: &Self) {

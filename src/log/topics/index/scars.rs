@@ -44,7 +44,8 @@ impl Scars {
                 .take()
                 .filter(|topic| Some(topic) == oldest.topic.as_ref());
         }
-        self.0.push_back(scar);
+        let at = self.0.partition_point(|other| other.offset <= scar.offset);
+        self.0.insert(at, scar);
     }
 }
 
@@ -66,9 +67,10 @@ impl Index {
         let first = scars.partition_point(|scar| scar.offset <= behind);
         let mut scars = scars.range(first..);
         let scar = scars.find(|scar| match &scar.topic {
-            Some(topic) => self
-                .find(topic)
-                .is_some_and(|id| self.is_wanted_at(wants, id, scar.offset)),
+            Some(topic) => match self.find(topic) {
+                Some(id) => self.is_wanted_at(wants, id, scar.offset),
+                None => self.is_matched_at(wants, topic, scar.offset),
+            },
             None => wants.iter().any(|want| self.misses_at(want, scar.offset)),
         })?;
         let next = Next::Scar {
@@ -102,6 +104,17 @@ impl Index {
                 may_miss && (*else_from <= offset || from.iter().any(begins))
             }
         }
+    }
+
+    /// The same of a topic of which there is nothing here.
+    fn is_matched_at(&self, wants: &[Want], topic: &Topic, offset: u64) -> bool {
+        wants.iter().any(|want| match want {
+            Want::Topic { .. } => false,
+            Want::Group { id, else_from, .. } => {
+                let pattern = self.pattern(*id);
+                *else_from <= offset && pattern.is_some_and(|pattern| pattern.matches(topic))
+            }
+        })
     }
 
     /// Whether a topic is wanted by any of these from before this offset on.
