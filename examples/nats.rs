@@ -9,8 +9,8 @@
 //! curl -d 'hello' http://127.0.0.1:9000/topics/lobby
 //! ```
 //!
-//! The server is that of `NATS_URL`, by default `nats://127.0.0.1:4222`; in the environment,
-//! because there may be a password in it. What is posted to a topic is its data, as it is,
+//! The server is that of `--nats URL` or of `NATS_URL`, where a password is better kept, by
+//! default `nats://127.0.0.1:4222`. What is posted to a topic is its data, as it is,
 //! and the topic is the event's name. Of topics below `now` the newest event is kept.
 
 #[allow(dead_code, reason = "the demos on hyper use the rest")]
@@ -42,8 +42,9 @@ const MAX_MESSAGE: usize = 16 * 1024;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let about = "One hub in several processes, whose log is in NATS (NATS_URL).";
-    let options = support::Options::without_every(about);
+    let about = "One hub in several processes, whose log is in NATS.";
+    let default = "nats://127.0.0.1:4222";
+    let options = support::Options::with_server(about, "--nats", "NATS_URL", default);
     match run(&options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -54,7 +55,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: &support::Options) -> Result<(), Box<dyn Error>> {
-    let url = std::env::var("NATS_URL").unwrap_or_else(|_| "nats://127.0.0.1:4222".to_owned());
+    let url = options.server.as_deref().unwrap_or_default();
     let hub = Hub::builder()
         .default_policy(Policy::queue(Retention::new().events(KEPT)))
         .policy("now/#".parse()?, Policy::latest())

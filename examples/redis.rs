@@ -1,8 +1,8 @@
 //! A hub whose log is in Redis: run it twice, and both are one.
 //!
 //! ```text
-//! REDIS_URL=redis://127.0.0.1:6379 cargo run --example redis --features redis
-//! REDIS_URL=redis://127.0.0.1:6379 cargo run --example redis --features redis -- --listen 127.0.0.1:9001
+//! cargo run --example redis --features redis -- --redis redis://127.0.0.1:6379
+//! cargo run --example redis --features redis -- --redis redis://127.0.0.1:6379 --listen 127.0.0.1:9001
 //! curl -N 'http://127.0.0.1:9000/events?topic=lobby&topic=price/oil'
 //! curl -d 'hello' http://127.0.0.1:9001/topics/lobby
 //! redis-cli XADD tornadose '*' topic lobby data 'hello from elsewhere'
@@ -37,8 +37,9 @@ const MAX_MESSAGE: usize = 16 * 1024;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let about = "A hub whose log is in the Redis of REDIS_URL; run it twice, and both are one.";
-    let options = support::Options::without_every(about);
+    let about = "A hub whose log is in Redis; run it twice, and both are one.";
+    let default = "redis://127.0.0.1:6379";
+    let options = support::Options::with_server(about, "--redis", "REDIS_URL", default);
     match run(&options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -49,13 +50,12 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: &support::Options) -> Result<(), Box<dyn Error>> {
-    // Not on the command line, where everybody could read the password.
-    let url = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
+    let url = options.server.as_deref().unwrap_or_default();
     let hub = Hub::builder()
         .default_policy(Policy::queue(Retention::new().events(1000)))
         .policy("price/#".parse()?, Policy::latest())
         .max_event_bytes(MAX_MESSAGE)
-        .open(Redis::new(&url)?)
+        .open(Redis::new(url)?)
         .await?;
 
     let (listener, stop) = support::listen(options.listen).await?;

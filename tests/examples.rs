@@ -5,6 +5,18 @@
 mod chat;
 #[path = "examples/dashboard.rs"]
 mod dashboard;
+#[cfg(feature = "redis")]
+#[path = "examples/document.rs"]
+mod document;
+#[cfg(feature = "redis")]
+#[path = "examples/document_comments.rs"]
+mod document_comments;
+#[cfg(feature = "redis")]
+#[path = "examples/document_redis.rs"]
+mod document_redis;
+#[cfg(feature = "redis")]
+#[path = "examples/document_watch.rs"]
+mod document_watch;
 #[cfg(feature = "durable")]
 #[path = "examples/durable.rs"]
 mod durable;
@@ -15,6 +27,10 @@ mod firehose;
 mod form;
 #[path = "examples/metrics.rs"]
 mod metrics;
+#[cfg(feature = "redis")]
+#[allow(dead_code, reason = "the tests of the engine use the rest")]
+#[path = "redis/server.rs"]
+mod server;
 #[path = "examples/weather.rs"]
 mod weather;
 #[cfg(feature = "websocket")]
@@ -362,7 +378,7 @@ fn a_signal_ends_all_streams(name: &str, signal: &str) {
 
 #[test]
 fn a_signal_ends_an_idle_demo_at_once() {
-    for name in DEMOS.iter().chain(&["form"]) {
+    for name in DEMOS.iter().chain(APART) {
         for signal in ["INT", "TERM"] {
             let mut demo = Demo::start(name, &[]);
             let _silent = TcpStream::connect(demo.addr).expect("connected");
@@ -382,7 +398,7 @@ fn a_signal_ends_an_idle_demo_at_once() {
 fn a_taken_port_is_told_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = taken.local_addr().expect("bound").to_string();
-    for name in DEMOS.iter().chain(&["form"]) {
+    for name in DEMOS.iter().chain(APART) {
         let output = run(name, &["--listen", &addr]);
         let stderr = one_line(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
@@ -397,7 +413,7 @@ fn a_taken_port_is_told_in_one_line() {
 
 #[test]
 fn bad_arguments_are_told_in_one_line() {
-    for name in DEMOS.iter().chain(&["form"]) {
+    for name in DEMOS.iter().chain(APART) {
         for args in [
             &["--nonsense"][..],
             &["nonsense"],
@@ -428,10 +444,10 @@ fn bad_arguments_are_told_in_one_line() {
 
 #[test]
 fn help_tells_the_options() {
-    for name in DEMOS.iter().chain(&["form"]) {
+    for name in DEMOS.iter().chain(APART) {
         let every: &[&str] = match *name {
             "hyper" | "chat" | "dashboard" => &[],
-            "form" => &["--events", "127.0.0.1:9001"],
+            "form" | "document" => &["--events", "127.0.0.1:9001"],
             _ => &["--every", "1000"],
         };
         for args in [&["--help"][..], &["--listen", "127.0.0.1:0", "-h"]] {
@@ -503,6 +519,13 @@ const DEMOS: &[&str] = &[
     "websocket",
 ];
 
+/// Those whose stream is elsewhere.
+const APART: &[&str] = &[
+    "form",
+    #[cfg(feature = "redis")]
+    "document",
+];
+
 /// Those with a page.
 const PAGES: &[&str] = &[
     "random",
@@ -529,7 +552,7 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["build", "--message-format=json-render-diagnostics"])
         .args(DEMOS.iter().map(|name| format!("--example={name}")))
-        .arg("--example=form")
+        .args(APART.iter().map(|name| format!("--example={name}")))
         // It is judged by itself: by default it is one that asks others.
         .arg("--example=weather")
         .args(cfg!(feature = "detached").then_some("--example=firehose"))
@@ -545,7 +568,11 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         ("metrics", cfg!(feature = "metrics")),
         ("tracing", cfg!(feature = "tracing")),
         ("detached", cfg!(feature = "detached")),
+        ("backplane", cfg!(feature = "backplane")),
+        ("redis", cfg!(feature = "redis")),
+        ("redis-tls", cfg!(feature = "redis-tls")),
         ("durable", cfg!(feature = "durable")),
+        ("nats", cfg!(feature = "nats")),
         ("full", cfg!(feature = "full")),
     ] {
         if on {
@@ -642,7 +669,7 @@ struct Demo {
 impl Demo {
     fn start(name: &str, args: &[&str]) -> Self {
         let mut command = command(name, &["--listen", "127.0.0.1:0"]);
-        if name == "form" {
+        if APART.contains(&name) {
             command.args(["--events", "127.0.0.1:0"]);
         }
         let mut process = Process(command.args(args).spawn().expect("started"));

@@ -48,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) every: Duration,
     /// Where to serve streams, where that is another place.
     pub(crate) events: SocketAddr,
+    /// What keeps the log, where that is another server.
+    pub(crate) server: Option<String>,
 }
 
 impl Options {
@@ -78,6 +80,22 @@ impl Options {
         Self::read(about, usage, &["--events"])
     }
 
+    /// The same for a demo whose log is kept by a server, `--redis URL` or so. An address with
+    /// a password in it is better in the environment, under the other name: everybody can
+    /// read a command line.
+    pub(crate) fn with_server(about: &str, name: &str, environment: &str, default: &str) -> Self {
+        let usage = format!(
+            "[--listen ADDR] [{name} URL]\n\n\
+             \x20 --listen ADDR  where to listen [default: 127.0.0.1:9000]\n\
+             \x20 {name} URL    what keeps the log [default: {environment}, or {default}]\n\
+             \x20 --help         this text"
+        );
+        let mut options = Self::read(about, &usage, &[name]);
+        let elsewhere = || std::env::var(environment).unwrap_or_else(|_| default.to_owned());
+        options.server.get_or_insert_with(elsewhere);
+        options
+    }
+
     fn read(about: &str, usage: &str, takes: &[&str]) -> Self {
         let args = std::env::args_os().skip(1);
         let args = args.map(|arg| arg.to_string_lossy().into_owned());
@@ -103,6 +121,7 @@ impl Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
             every: Duration::from_secs(1),
             events: SocketAddr::from(([127, 0, 0, 1], 9001)),
+            server: None,
         };
         while let Some(arg) = args.next() {
             let (name, value) = match arg.split_once('=') {
@@ -118,6 +137,9 @@ impl Options {
                 "--listen" => options.listen = address(name, &value("an address")?)?,
                 "--events" if takes.contains(&name) => {
                     options.events = address(name, &value("an address")?)?;
+                }
+                "--redis" | "--nats" if takes.contains(&name) => {
+                    options.server = Some(value("a URL")?);
                 }
                 "--every" if takes.contains(&name) => {
                     let text = value("a number of milliseconds")?;

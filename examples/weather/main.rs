@@ -78,6 +78,7 @@ async fn run(options: Options) -> ExitCode {
         listen: options.listen,
         every: timing.every,
         events: options.listen,
+        server: None,
     };
     let falls_back = options.falls_back();
     let fallback = falls_back.then_some(move || {

@@ -85,6 +85,11 @@ const SOCKETS: &[&str] = &["--example", "websocket", "--features", "websocket"];
 #[cfg(not(feature = "websocket"))]
 const SOCKETS: &[&str] = &[];
 
+#[cfg(feature = "redis")]
+const DOCUMENT: &[&str] = &["--example", "document", "--features", "redis"];
+#[cfg(not(feature = "redis"))]
+const DOCUMENT: &[&str] = &[];
+
 /// The programs of the demos, by name.
 static BUILT: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(|| {
     let output = StdCommand::new(env!("CARGO"))
@@ -104,6 +109,7 @@ static BUILT: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(|| {
             .map(|name| format!("--example={name}")),
         )
         .args(SOCKETS)
+        .args(DOCUMENT)
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo starts");

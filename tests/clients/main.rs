@@ -16,10 +16,16 @@ mod dashboard_demo;
 #[path = "../support/decoder.rs"]
 mod decoder;
 mod demo;
+#[cfg(feature = "redis")]
+mod document_demo;
 mod form_demo;
 mod installed;
 mod pages;
 mod scenario;
+#[cfg(feature = "redis")]
+#[allow(dead_code, reason = "the tests of the engine use the rest")]
+#[path = "../redis/server.rs"]
+mod server;
 mod several;
 #[cfg(feature = "websocket")]
 mod sockets;

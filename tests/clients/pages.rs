@@ -56,6 +56,15 @@ const PAGES: &[Page] = &[
             if (isOver && states.length > 1) document.querySelector('.toggle').click(); \
             return document.querySelector('.client p.gap')?.textContent.includes('slow'); })()",
     },
+    #[cfg(feature = "redis")]
+    Page {
+        name: "document",
+        args: &["--events", "127.0.0.1:0"],
+        controls: "#state, #pages, #name, #say, #post button, #comments",
+        is_ready: "fetch('/pages/welcome/comments', { method: 'POST', redirect: 'manual', \
+            body: new URLSearchParams({ name: 'ann', text: 'long'.repeat(200) }) }) \
+            .then(() => document.querySelectorAll('#comments li').length > 2)",
+    },
     #[cfg(feature = "websocket")]
     Page {
         name: "websocket",

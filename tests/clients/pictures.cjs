@@ -30,6 +30,7 @@ const PAGES = {
   },
   chat: { args: [], act: talk, size: [1000, 1000] },
   form: { args: ["--events", "127.0.0.1:0"], act: post, size: [800, 1200] },
+  document: { args: ["--events", "127.0.0.1:0"], act: discuss, size: [1000, 1200] },
   weather: { args: ["--source", "sample", "--every", "1"], size: [1280, 1280] },
   dashboard: { args: [], act: fallBehind, size: [1280, 1280] },
 };
@@ -85,6 +86,25 @@ async function post(page) {
   await page.fill("#text", "Three lines,\none event,\nevery page.");
   await page.click("#post button");
   await page.waitForFunction(() => document.querySelectorAll("#posts li").length >= 5);
+}
+
+async function discuss(page) {
+  await page.waitForFunction(() => document.querySelector("#state").textContent === "live");
+  await page.evaluate(async () => {
+    const said = [
+      ["ann", "Where does this go when Redis is down?"],
+      ["bob", "Into the app's file first. It is published when Redis is back, in this order."],
+      ["eve", '<script>alert("hello")</script>'],
+      ["bob", "Still text.\nAnd still once, however often it is sent."],
+    ];
+    for (const [name, text] of said) {
+      const body = new URLSearchParams({ name, text });
+      await fetch("/pages/welcome/comments", { method: "POST", body, redirect: "manual" });
+    }
+  });
+  await page.waitForFunction(() => document.querySelectorAll("#comments li").length >= 4);
+  await page.fill("#name", "ann");
+  await page.fill("#say", "I have nothing to add, so I add this.");
 }
 
 async function fallBehind(page) {

@@ -37,8 +37,7 @@ impl Demo {
             .and_then(|deps| deps.parent())
             .expect("a folder");
         let mut child = Command::new(built.join("examples/redis"))
-            .args(["--listen", "127.0.0.1:0"])
-            .env("REDIS_URL", server.url())
+            .args(["--listen", "127.0.0.1:0", "--redis", &server.url()])
             .stdout(Stdio::piped())
             .spawn()
             .expect("started");

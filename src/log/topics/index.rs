@@ -102,6 +102,10 @@ pub(super) struct TopicId {
 pub(super) struct After {
     pub(super) woken: Vec<Arc<Crowd>>,
     /// Everybody is to be woken.
+    #[cfg_attr(
+        not(feature = "backplane"),
+        allow(dead_code, reason = "only of a log that is kept elsewhere")
+    )]
     pub(super) wakes_all: bool,
     pub(super) evicted: Vec<Entry>,
 }

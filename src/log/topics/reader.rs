@@ -60,6 +60,10 @@ pub(super) struct Doubt {
     pub(super) id: Position,
     /// How often it had been looked at the engine when it came.
     pub(super) looked: u64,
+    #[cfg_attr(
+        not(feature = "backplane"),
+        allow(dead_code, reason = "only of a log that is kept elsewhere")
+    )]
     pub(super) start: Start,
 }
 
