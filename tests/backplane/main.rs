@@ -1,5 +1,6 @@
 //! A hub that is kept elsewhere: what it promises whatever its engine loses.
 
+mod every;
 mod losses;
 mod simulated;
 mod stored;
@@ -12,3 +13,5 @@ mod support;
 mod elsewhere;
 #[path = "../support/engine.rs"]
 mod engine;
+#[path = "../support/every_hub.rs"]
+mod every_hub;

@@ -2,6 +2,7 @@
 
 mod contract;
 mod damage;
+mod every;
 mod full;
 mod hub;
 mod keep;
@@ -10,3 +11,5 @@ mod support;
 
 #[path = "../support/elsewhere.rs"]
 mod elsewhere;
+#[path = "../support/every_hub.rs"]
+mod every_hub;

@@ -5,6 +5,9 @@
 mod access;
 #[path = "../support/elsewhere.rs"]
 mod elsewhere;
+mod every;
+#[path = "../support/every_hub.rs"]
+mod every_hub;
 mod example;
 mod faults;
 mod foreign;

@@ -4,6 +4,7 @@
 mod append;
 mod cluster;
 mod demo;
+mod every;
 mod failover;
 mod faults;
 mod follower;
@@ -19,3 +20,5 @@ mod words;
 
 #[path = "../support/elsewhere.rs"]
 mod elsewhere;
+#[path = "../support/every_hub.rs"]
+mod every_hub;

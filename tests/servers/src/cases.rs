@@ -153,7 +153,14 @@ pub(crate) fn a_hook_sees_the_whole_head(server: &'static Server) {
         (client, head)
     };
     let ids: Vec<_> = (1..=3)
-        .map(|n| fixture.store.submit(n.to_string()).unwrap().id().expect("in memory"))
+        .map(|n| {
+            fixture
+                .store
+                .submit(n.to_string())
+                .unwrap()
+                .id()
+                .expect("in memory")
+        })
         .collect();
 
     let page = "Origin: https://page.example\r\n";
