@@ -160,6 +160,10 @@ impl App {
             Ok(Err(error)) if error.kind() == io::ErrorKind::StorageFull => {
                 text(StatusCode::INSUFFICIENT_STORAGE, "there is no room\n")
             }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists => text(
+                StatusCode::CONFLICT,
+                "sent before, with another text; load the page again\n",
+            ),
             _ => text(StatusCode::SERVICE_UNAVAILABLE, "not written\n"),
         }
     }

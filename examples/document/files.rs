@@ -150,7 +150,8 @@ impl Files {
     }
 
     /// Writes a comment and waits until it is on the disk. Returns its number. One that is
-    /// there, by its key, is not written again.
+    /// there, by its key, is not written again; another one with the same key
+    /// (`AlreadyExists`) is not taken.
     pub(crate) fn write(
         &self,
         page: &str,
@@ -163,7 +164,13 @@ impl Files {
         if known.keys.contains(&key) {
             let is_it = |comment: &&Comment| comment.key == key;
             let there = known.comments.iter().rev().find(is_it);
-            return Ok(there.map_or(0, |comment| comment.number));
+            let is_same = |comment: &&Comment| {
+                comment.page == page && comment.name == name && comment.text == text
+            };
+            return match there.filter(is_same) {
+                Some(comment) => Ok(comment.number),
+                None => Err(io::ErrorKind::AlreadyExists.into()),
+            };
         }
         if known.comments.len() >= MAX_COMMENTS {
             return Err(io::ErrorKind::StorageFull.into());
@@ -323,7 +330,10 @@ impl Dir {
 /// Writes all of a file, or leaves it as it is.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("new");
-    fs::write(&new, text)?;
+    let mut file = File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    // Or there would be an empty one after a loss of power.
+    file.sync_all()?;
     fs::rename(new, path)
 }
 

@@ -54,7 +54,8 @@ pub(crate) fn page(files: &Files, page: &Page, seen: &Seen<'_>) -> String {
         "token" => seen.token.unwrap_or_default().to_owned(),
         "port" => seen.port.to_string(),
         "last" => seen.last.map(|last| last.to_string()).unwrap_or_default(),
-        "count" => files.count(&page.name).to_string(),
+        // As it was when the rows were read.
+        "count" => comments.last().map_or(0, |last| last.number).to_string(),
         "key" => new_key(),
         "earlier" => earlier.clone(),
         _ => rows.clone(),

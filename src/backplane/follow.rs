@@ -103,16 +103,21 @@ async fn attempt(
     };
     // Everything that was stored before it was asked is there to be read, and is here as
     // soon as this offset has been reached.
-    let mut goal = Some(answer(engine, reading.window()).await?.next);
+    let mut goal = Some(Goal::ask(link, engine, &mut reading).await?);
     let mut look = Instant::now() + LOOK;
     loop {
         // An engine that always has something lets others run, too.
         tokio::task::coop::consume_budget().await;
         let log = link.log();
         let (epoch, next) = log.place();
-        if goal.is_some_and(|goal| next >= goal) {
+        if let Some(Goal {
+            next: goal_next,
+            look,
+        }) = goal
+            && next >= goal_next
+        {
             goal = None;
-            log.confirm();
+            log.confirm(look);
             log.set_away(false);
             link.set_there(true);
         }
@@ -127,27 +132,54 @@ async fn attempt(
             record.position.epoch().number() == epoch && record.position.offset() >= next
         };
         let is_quiet = records.is_empty();
+        let mut is_lost = false;
         if records.iter().all(is_next) {
             absorb(link, engine, &log, &mut reading, records).await?;
             if is_quiet || look <= Instant::now() || log.is_doubted() {
                 look = Instant::now() + LOOK;
+                let begun = log.begin_look();
                 match is_unbroken(link, engine, &log, &mut reading, true).await? {
-                    Some(window) => goal = Some(window.next),
-                    None => {
-                        reading = reload(link, engine).await?;
-                        goal = Some(0);
+                    Some(window) => {
+                        goal = Some(Goal {
+                            next: window.next,
+                            look: begun,
+                        });
                     }
+                    None => is_lost = true,
                 }
             }
         } else {
-            reading = reload(link, engine).await?;
-            goal = Some(0);
+            is_lost = true;
         }
-        if is_quiet || goal == Some(0) {
+        if is_lost {
+            reading = reload(link, engine).await?;
+            goal = Some(Goal::ask(link, engine, &mut reading).await?);
+        }
+        if is_quiet || is_lost {
             // Of an engine that does not wait as it should, or loses its log at once again,
             // no more is asked than it can stand.
             tokio::time::sleep_until(asked + FIRST).await;
         }
+    }
+}
+
+/// How far there was something to be read when the engine was asked: as soon as that is
+/// here, so is everything that was stored before.
+#[derive(Clone, Copy, Debug)]
+struct Goal {
+    next: u64,
+    look: u64,
+}
+
+impl Goal {
+    async fn ask(
+        link: &Link,
+        engine: &dyn Backplane,
+        reading: &mut Reader,
+    ) -> Result<Self, BackplaneError> {
+        let look = link.log().begin_look();
+        let next = answer(engine, reading.window()).await?.next;
+        Ok(Self { next, look })
     }
 }
 

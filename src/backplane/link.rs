@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::outbox::{Answer, Outbox, Refused};
 use super::{Backplane, BackplaneError, follow};
@@ -186,7 +186,7 @@ impl Link {
     /// The engine is away, or there again.
     pub(super) fn set_there(&self, is_there: bool) {
         let was_there = self.is_there.send_replace(is_there);
-        if was_there != is_there {
+        if was_there != is_there && !*self.is_finished.borrow() {
             let (store, engine) = (self.settings.name, self.engine);
             observe(&if is_there {
                 Happening::EngineBack { store, engine }
@@ -251,7 +251,8 @@ impl Refused {
 /// How long an engine may take to store a batch.
 const STORED: Duration = Duration::from_secs(30);
 
-/// How long who reads is given to get what was submitted before the hub was closed.
+/// How long is left, when the hub is closed, to store what was submitted before, and then for
+/// who reads to get it.
 const LAST: Duration = Duration::from_secs(5);
 
 /// Stores what is submitted, one batch after the other: so the order in which it was
@@ -260,10 +261,21 @@ const LAST: Duration = Duration::from_secs(5);
 async fn store(link: Arc<Link>, engine: Arc<dyn Backplane>) {
     let _gone = Gone(&link);
     let mut last = None;
+    let mut end = None;
     while let Some(batch) = link.outbox.take().await {
         tokio::task::coop::consume_budget().await;
+        let mut patience = STORED;
+        if link.outbox.is_closed() {
+            // What is left then is refused.
+            let end = *end.get_or_insert_with(|| Instant::now() + LAST);
+            patience = patience.min(end.saturating_duration_since(Instant::now()));
+            if patience.is_zero() {
+                batch.refuse();
+                break;
+            }
+        }
         // Without an answer nothing is known of any of them.
-        let answers = timeout(STORED, engine.append(&batch.appends)).await;
+        let answers = timeout(patience, engine.append(&batch.appends)).await;
         let answers = answers.unwrap_or_default();
         last = answers
             .iter()
@@ -276,7 +288,6 @@ async fn store(link: Arc<Link>, engine: Arc<dyn Backplane>) {
     if let Some(last) = last {
         let _ = timeout(LAST, link.reached(last)).await;
     }
-    link.end();
 }
 
 /// Where nothing is stored any more, for whatever reason, nobody waits for it.
@@ -285,5 +296,6 @@ struct Gone<'a>(&'a Link);
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
         self.0.outbox.refuse();
+        self.0.end();
     }
 }

@@ -185,6 +185,12 @@ impl Batch {
         self.tell(answers);
     }
 
+    /// Nobody has been asked to store it.
+    pub(super) fn refuse(mut self) {
+        let all = self.appends.len();
+        self.tell(vec![Err(AppendError::Unavailable); all]);
+    }
+
     fn tell(&mut self, answers: Vec<Result<Position, AppendError>>) {
         let rest = std::iter::repeat_with(|| Err(AppendError::Unknown));
         let events = self.appends.drain(..).zip(self.answers.drain(..));

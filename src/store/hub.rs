@@ -262,8 +262,9 @@ impl Hub {
     /// end ([`End::Closed`](crate::End::Closed)). Closing twice is closing once.
     ///
     /// A hub that is kept [elsewhere](crate::backplane) is closed in this process alone. It
-    /// goes on until what was submitted has been stored and read again, for 5 seconds at
-    /// most; then its subscribers end.
+    /// goes on until what was submitted has been stored and read again, for 5 seconds each at
+    /// most; then its subscribers end, and what has not been stored is
+    /// [`Unavailable`](SubmitError::Unavailable), or `Unknown`.
     pub fn close(&self) {
         match &*self.owner {
             Owner::Here(log) => log.close(),

@@ -10,7 +10,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::time::timeout;
-use tornadose::backplane::{Append, Backplane, Content, DurableError, Record};
+use tornadose::backplane::{Append, Backplane, Content, DurableError, Latest, Record};
 use tornadose::{Event, Position};
 
 use crate::support::*;
@@ -275,7 +275,15 @@ async fn damaged_while_it_is_open() {
         let mut events = 0;
         loop {
             assert!(begin.elapsed() < PATIENCE);
-            let now = reading.window().await;
+            let mut now = reading.window().await;
+            if now.is_err()
+                && recover
+                && let Ok(again) = engine.open(&Latest::of([])).await
+            {
+                // Who reads has to look what there is now.
+                reading = again;
+                now = reading.window().await;
+            }
             let is_over = match &now {
                 Ok(window) => window.epoch != epoch,
                 Err(_) => !recover,

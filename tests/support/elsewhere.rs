@@ -239,7 +239,11 @@ impl<'a> Judge<'a> {
         match known {
             None => self.astray = true,
             Some((_, _, stored)) if stored != data => return Err("other data".into()),
-            Some(_) if self.astray => return Err("no gap behind what was lost".into()),
+            Some(_) if self.astray => {
+                let near = |of: &&(Position, Topic, String)| of.0.offset().abs_diff(offset) < 8;
+                let near: Vec<_> = self.all.iter().filter(near).map(|of| of.0).collect();
+                return Err(format!("no gap behind what was lost; there are {near:?}"));
+            }
             Some(_) if offset <= self.place => return Err("repeated or out of order".into()),
             Some(_) => {
                 if self.log.contains(&offset) {

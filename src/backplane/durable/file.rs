@@ -258,11 +258,15 @@ impl LogFile {
     }
 
     /// The keys that are remembered.
-    pub(super) fn keys(&self, once: &mut Once) -> Result<(), Fault> {
+    pub(super) fn keys(&self, next: u64, once: &mut Once) -> Result<(), Fault> {
         contained(|| {
             let now = record::now();
             for entry in self.db.begin_read()?.open_table(ONCE)?.iter()? {
                 let (offset, value) = entry?;
+                // Where the end of a damaged log was cut off, what had the key is gone.
+                if offset.value() >= next {
+                    continue;
+                }
                 let mut rest = value.value();
                 let crc = take(&mut rest).map(u32::from_le_bytes);
                 // A damaged one is forgotten: it can only be stored twice then.

@@ -20,6 +20,7 @@ mod writer;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
@@ -220,6 +221,8 @@ struct Shared {
     /// Nothing while it is closed.
     file: RwLock<Option<LogFile>>,
     window: watch::Receiver<Known>,
+    /// How often it has been opened again. Raised while `file` is locked for writing.
+    opened: AtomicU64,
     set_aside: Option<PathBuf>,
 }
 

@@ -1,6 +1,7 @@
 //! Reading the file, beside the thread that writes it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub(super) struct FileReading {
     jobs: SyncSender<Job>,
     latest: Latest,
     window: watch::Receiver<Known>,
+    /// How often the file had been opened again when this began.
+    opened: u64,
 }
 
 impl FileReading {
@@ -29,6 +32,7 @@ impl FileReading {
             jobs: durable.jobs.clone(),
             latest: latest.clone(),
             window: durable.shared.window.clone(),
+            opened: durable.shared.opened.load(Ordering::Acquire),
         }
     }
 
@@ -40,8 +44,9 @@ impl FileReading {
         let Ok(runtime) = Handle::try_current() else {
             return Err(error("reading needs a runtime of tokio"));
         };
-        let shared = Arc::clone(&self.shared);
+        let (shared, opened) = (Arc::clone(&self.shared), self.opened);
         let asked = runtime.spawn_blocking(move || match &*shared.file() {
+            _ if shared.opened.load(Ordering::Acquire) != opened => Err(anew()),
             Some(file) => ask(file),
             None => Err(Fault::Io(std::io::Error::other("the file is closed"))),
         });
@@ -60,6 +65,9 @@ impl FileReading {
     }
 
     fn known(&self) -> Result<Window, BackplaneError> {
+        if self.shared.opened.load(Ordering::Acquire) != self.opened {
+            return Err(error(anew().words()));
+        }
         let window = self.window.borrow();
         window.as_ref().copied().map_err(|why| error(why.clone()))
     }
@@ -102,6 +110,11 @@ impl Reading for FileReading {
         let latest = self.latest.clone();
         self.ask(move |file| file.latest(&latest, next)).await
     }
+}
+
+/// A connection sees one history, and a file that is opened again may be shorter.
+fn anew() -> Fault {
+    Fault::Io(std::io::Error::other("the file was opened again"))
 }
 
 pub(super) fn error(what: impl Into<Arc<str>>) -> BackplaneError {

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -94,6 +95,7 @@ impl Writer {
         let shared = Arc::new(Shared {
             file: RwLock::new(Some(file)),
             window: watched,
+            opened: AtomicU64::new(0),
             set_aside,
         });
         let now = Instant::now();
@@ -300,15 +302,19 @@ impl Writer {
 
     /// Closes the file, for this reason, and opens it again. Readers wait meanwhile.
     fn reopen(&mut self, why: Arc<str>) {
-        if let Ok(open) = std::mem::replace(&mut self.open, Err(why)) {
-            self.is_doubtful |= open.trouble.is_doubtful();
-        }
+        let open = std::mem::replace(&mut self.open, Err(why));
         self.tried = Instant::now();
         let shared = Arc::clone(&self.shared);
         let mut file = shared.file.write().unwrap_or_else(PoisonError::into_inner);
+        // What was read of it may be gone now: who reads has to look.
+        shared.opened.fetch_add(1, Ordering::Release);
         if let Some(file) = file.take() {
             // It has failed already; what else it says does not matter.
             let _ = contained(|| Ok(file.db.close()?));
+        }
+        if let Ok(open) = open {
+            // Closing makes it durable, too, or does not.
+            self.is_doubtful |= open.trouble.is_doubtful();
         }
         match self.open_again() {
             Ok((opened, open)) => {
@@ -325,10 +331,14 @@ impl Writer {
 
     fn open_again(&mut self) -> Result<(LogFile, Open), Fault> {
         if self.is_doubtful {
-            open::rewrite(&self.directory)?;
-            self.is_doubtful = false;
+            match open::rewrite(&self.directory) {
+                // What is whole is copied to another file when it is opened.
+                Ok(()) | Err(Fault::Broken(_)) => {}
+                Err(fault) => return Err(fault),
+            }
         }
         let (file, open, _) = open(&self.directory, &self.config)?;
+        self.is_doubtful = false;
         Ok((file, open))
     }
 
@@ -389,7 +399,7 @@ fn prepare(
         journal.clear()?;
     }
     let mut once = Once::new(config.once);
-    file.keys(&mut once)?;
+    file.keys(state.next, &mut once)?;
     let last = file.tag_at(state.next.saturating_sub(1))?;
     let mut tag = getrandom::u32().unwrap_or_else(|_| RandomState::new().hash_one(()) as u32);
     if last == Some(tag) {

@@ -199,7 +199,9 @@ impl Feed {
             // It still stands.
             Some(100) => {}
             Some(404 | 408) => self.request.open = 0,
-            Some(409) if words.contains("Batch") || words.contains("MaxBytes") => {
+            Some(409)
+                if words.starts_with("Batch Completed") || words.starts_with("Message Size") =>
+            {
                 self.request.open = 0;
             }
             _ => return Err(BROKEN),

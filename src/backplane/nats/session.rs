@@ -70,7 +70,10 @@ impl Session {
             }
         })
         .name("tornadose")
-        .connection_timeout(options.patience)
+        // Each gets its share, so that one that is silent does not use up all of it.
+        .connection_timeout(
+            options.patience / u32::try_from(options.servers.len()).unwrap_or(1).max(1),
+        )
         .ping_interval(PING)
         .max_reconnects(options.servers.len())
         .reconnect_delay_callback(|_| Duration::ZERO)

@@ -223,7 +223,11 @@ async fn sweep(session: &Session, options: &Options, current: &str) -> Result<()
     let beginning = format!("{}{}-", options.stream, text::LATEST);
     let is_old = |name: &&str| {
         let epoch = name.strip_prefix(&*beginning);
-        *name != current && epoch.is_some_and(|epoch| epoch.len() == 16)
+        let is_epoch = |epoch: &str| {
+            let mut digits = epoch.bytes();
+            epoch.len() == 16 && digits.all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        *name != current && epoch.is_some_and(is_epoch)
     };
     let mut offset = 0;
     let mut old = Vec::new();

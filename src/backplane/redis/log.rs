@@ -53,7 +53,10 @@ impl Keys {
             .and_then(|(_, rest)| rest.split_once('}'))
             .map(|(tag, _)| tag);
         let prefix = match tag {
-            Some("") => return Err(InvalidRedis::Key),
+            // It would be the other keys of another log, too.
+            Some(tag) if tag.is_empty() || stream.len() == tag.len() + 2 => {
+                return Err(InvalidRedis::Key);
+            }
             Some(_) => stream.clone(),
             None if stream.is_empty() || stream.contains(['{', '}']) => {
                 return Err(InvalidRedis::Key);

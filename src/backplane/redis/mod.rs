@@ -173,7 +173,9 @@ impl Redis {
     /// 100,000. Each takes its bytes and 50 to 200 more of the memory of the server.
     #[must_use]
     pub fn max_events(mut self, events: usize) -> Self {
-        self.edit().max_events = events.max(1);
+        // Redis counts with a sign.
+        let most = usize::try_from(i64::MAX).unwrap_or(usize::MAX);
+        self.edit().max_events = events.clamp(1, most);
         self
     }
 

@@ -192,10 +192,13 @@ async fn now<F: Future>(future: F) -> Option<F::Output> {
 /// What is no text, or on no channel of ours, is nobody's.
 fn event(log: &Log, latest: &Latest, message: &Msg) -> Option<Append> {
     let channel = message.get_channel_name();
-    let topic = log
-        .channels
-        .iter()
-        .find_map(|channels| channels.topic(channel))?;
+    let mut channels = log.channels.iter();
+    let (of, topic) = channels.find_map(|of| Some((of, of.topic(channel)?)))?;
+    // It comes once for each pattern of Redis that matches.
+    let pattern: String = message.get_pattern().ok()?;
+    if pattern != of.glob() {
+        return None;
+    }
     let event = Event::from_utf8(message.get_payload_bytes()).ok()?;
     Some(Append {
         is_latest: latest.contains(&topic),

@@ -70,9 +70,14 @@ impl TopicLog {
         self.change_elsewhere(|index, after| index.lose_up_to(next, after));
     }
 
-    /// Everything that was stored before now is here.
-    pub(crate) fn confirm(&self) {
-        self.change_elsewhere(Index::confirm);
+    /// The engine is about to be asked what there is.
+    pub(crate) fn begin_look(&self) -> u64 {
+        self.index.write().begin_look()
+    }
+
+    /// Everything that there was when this look began is here.
+    pub(crate) fn confirm(&self, look: u64) {
+        self.change_elsewhere(|index, after| index.confirm(look, after));
     }
 
     /// Whether somebody waits for that.

@@ -65,7 +65,9 @@ pub(super) struct Index {
     lineage: Option<Lineage>,
     /// Another log has taken its place.
     superseded: bool,
-    /// How often it was found that everything that was stored before is here.
+    /// How many looks at the engine have begun, and the last of them of which everything
+    /// that was stored before is here.
+    begun: u64,
     looked: u64,
     /// Somebody waits for that.
     doubted: bool,
@@ -119,6 +121,7 @@ impl Index {
             away: false,
             lineage: None,
             superseded: false,
+            begun: 0,
             looked: 0,
             doubted: false,
             began: 0,
@@ -160,7 +163,7 @@ impl Index {
         self.lineage.is_some()
     }
 
-    /// How often it was found that everything that was stored before is here.
+    /// The last look at the engine of which everything that was stored before is here.
     pub(super) fn looked(&self) -> u64 {
         self.looked
     }
@@ -168,7 +171,7 @@ impl Index {
     /// Somebody brings an id that is not known here, and perhaps only not yet.
     pub(super) fn doubt(&mut self) -> u64 {
         self.doubted = true;
-        self.looked
+        self.begun
     }
 
     pub(super) fn is_superseded(&self) -> bool {

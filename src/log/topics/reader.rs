@@ -58,7 +58,7 @@ pub(crate) struct Reader {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Doubt {
     pub(super) id: Position,
-    /// How often it had been looked at the engine when it came.
+    /// How many looks at the engine had begun when it came.
     pub(super) looked: u64,
     #[cfg_attr(
         not(feature = "backplane"),

@@ -103,7 +103,14 @@ async fn a_disk_that_does_not_make_durable_once() {
     }
     let third = append(&engine, "c").await.expect("stored");
     assert_eq!(third.offset(), found.len() as u64 + 1);
-    // Who reads goes on, with what it had.
+    // Who reads has to look what there is now.
+    waiting.window().await.expect_err("opened again");
+    waiting
+        .read(third.offset(), 9)
+        .await
+        .expect_err("opened again");
+    drop(waiting);
+    let mut waiting = reading(&engine).await;
     let records = waiting.read(third.offset(), 9).await.expect("records");
     assert_eq!(records.len(), 1);
     drop((engine, waiting));
@@ -118,8 +125,8 @@ async fn a_disk_that_does_not_make_durable_any_more() {
         let disk = Arc::new(Faulty::default());
         let builder = directory.builder().fsync(fsync);
         let engine = builder.on(&disk).open().await.expect("a log");
-        let mut reading = reading(&engine).await;
-        let epoch = reading.window().await.expect("a window").epoch;
+        let mut before = reading(&engine).await;
+        let epoch = before.window().await.expect("a window").epoch;
         append(&engine, "a").await.expect("stored");
         tokio::time::sleep(Duration::from_millis(50)).await;
         *disk.sync.lock().expect("a disk") = Some((ErrorKind::Other, usize::MAX));
@@ -140,18 +147,20 @@ async fn a_disk_that_does_not_make_durable_any_more() {
             let error = append(&engine, "no").await.expect_err("refused");
             assert!(matches!(error, AppendError::Refused(_)), "{error:?}");
         }
-        reading.window().await.expect_err("closed");
-        reading.read(1, 1).await.expect_err("closed");
-        reading
+        before.window().await.expect_err("closed");
+        before.read(1, 1).await.expect_err("closed");
+        before
             .wait(1, 1, Duration::from_secs(30))
             .await
             .expect_err("closed");
-        reading.latest().await.expect_err("closed");
+        before.latest().await.expect_err("closed");
         *disk.sync.lock().expect("a disk") = None;
         let again = stores_again(&engine, "b").await;
         assert!(again.offset() > acknowledged);
         let found = all(&engine).await;
         assert_eq!((data(&found)[0], data(&found)[found.len() - 1]), ("a", "b"));
+        before.window().await.expect_err("opened again");
+        let mut reading = reading(&engine).await;
         assert_eq!(reading.window().await.expect("a window").epoch, epoch);
         let records = reading.read(1, 1).await.expect("open");
         assert_eq!(records.len(), 1);

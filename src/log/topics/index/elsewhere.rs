@@ -87,8 +87,15 @@ impl Index {
         states.collect()
     }
 
-    pub(in crate::log::topics) fn confirm(&mut self, after: &mut After) {
-        self.looked += 1;
+    /// The engine is about to be asked what there is.
+    pub(in crate::log::topics) fn begin_look(&mut self) -> u64 {
+        self.begun += 1;
+        self.begun
+    }
+
+    /// What there was when this look began is here.
+    pub(in crate::log::topics) fn confirm(&mut self, look: u64, after: &mut After) {
+        self.looked = self.looked.max(look);
         after.wakes_all |= std::mem::take(&mut self.doubted);
     }
 
