@@ -241,7 +241,12 @@ impl<'a> Judge<'a> {
             Some((_, _, stored)) if stored != data => return Err("other data".into()),
             Some(_) if self.astray => {
                 let near = |of: &&(Position, Topic, String)| of.0.offset().abs_diff(offset) < 8;
-                let near: Vec<_> = self.all.iter().filter(near).map(|of| of.0).collect();
+                let near: Vec<_> = self
+                    .all
+                    .iter()
+                    .filter(near)
+                    .map(|of| (of.0, &of.2))
+                    .collect();
                 return Err(format!("no gap behind what was lost; there are {near:?}"));
             }
             Some(_) if offset <= self.place => return Err("repeated or out of order".into()),
