@@ -10,8 +10,10 @@
 //! [`Delivery::Gap`] where events are missing that it should have had. After the
 //! last one it yields `None`, for ever; [`end`](Subscription::end) tells why.
 
+mod throttle;
+
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -19,9 +21,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::runtime::Handle;
-use tokio::time::{Instant, Sleep, sleep_until};
+#[cfg(feature = "detached")]
+use tokio::time::Instant;
 
+use self::throttle::Throttle;
 use crate::entry::Entry;
 use crate::gap::Gap;
 use crate::log::topics::{Control, Reader, TopicLog};
@@ -636,52 +639,6 @@ impl Stream for Nothing {
 
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Delivery>> {
         Poll::Ready(None)
-    }
-}
-
-/// Keeps lots of events apart.
-struct Throttle {
-    interval: Duration,
-    next: Option<Instant>,
-    /// Somebody else waits, and polls when it is time.
-    is_driven: bool,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Throttle {
-    fn new(interval: Duration) -> Self {
-        Self {
-            interval,
-            next: None,
-            is_driven: false,
-            sleep: None,
-        }
-    }
-
-    /// A lot has been yielded.
-    fn begin(&mut self) {
-        self.next = Instant::now().checked_add(self.interval);
-    }
-
-    /// Waits until the next one may be.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(next) = self.next else {
-            return Poll::Ready(());
-        };
-        if self.is_driven && next > Instant::now() {
-            return Poll::Pending;
-        }
-        if next > Instant::now() && Handle::try_current().is_ok() {
-            let sleep = self
-                .sleep
-                .get_or_insert_with(|| Box::pin(sleep_until(next)));
-            if sleep.deadline() != next {
-                sleep.as_mut().reset(next);
-            }
-            ready!(sleep.as_mut().poll(cx));
-        }
-        self.next = None;
-        Poll::Ready(())
     }
 }
 

@@ -145,7 +145,7 @@ fn two_processes_are_one_hub() {
         (&one, "lobby", "data: x"),
     ] {
         let (status, id) = node.say(topic, text);
-        assert_eq!(status, "202");
+        assert_eq!(status, "201");
         expected.push([id, topic.to_owned(), text.to_owned()]);
     }
     for event in &expected {
@@ -157,7 +157,7 @@ fn two_processes_are_one_hub() {
     assert_eq!(stream.next()[2], "from elsewhere");
     // Its process is gone, and the client goes on in the other one.
     drop((two, stream));
-    assert_eq!(one.say("lobby", "meanwhile").0, "202");
+    assert_eq!(one.say("lobby", "meanwhile").0, "201");
     let mut stream = one.listen("topic=lobby&topic=garden", &expected[1][0]);
     assert_eq!(stream.next(), expected[2]);
     assert_eq!(stream.next()[2], "from elsewhere");
