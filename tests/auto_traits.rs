@@ -122,6 +122,24 @@ fn every_type_is_what_it_says() {
             AwaitingSocket:      YES YES YES NO,
         }
     }
+    #[cfg(feature = "backplane")]
+    {
+        use tornadose::OpenError;
+        use tornadose::backplane::{
+            Append, AppendError, BackplaneError, Content, Latest, Record, Window,
+        };
+        #[rustfmt::skip]
+        table! {
+            Append:         YES YES YES YES,
+            AppendError:    YES YES YES YES,
+            BackplaneError: YES YES YES YES,
+            Content:        YES YES YES YES,
+            Latest:         YES YES YES YES,
+            OpenError:      YES YES YES YES,
+            Record:         YES YES YES YES,
+            Window:         YES YES YES YES,
+        }
+    }
     #[cfg(feature = "redis")]
     {
         use tornadose::backplane::{InvalidRedis, Redis};

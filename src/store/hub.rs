@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+#[cfg(feature = "backplane")]
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 #[cfg(feature = "backplane")]
 use std::time::Duration;
@@ -76,7 +78,8 @@ pub struct Hub {
 enum Owner {
     Here(Arc<TopicLog>),
     #[cfg(feature = "backplane")]
-    Elsewhere(Arc<Link>),
+    // No lock of a link knows poison, and what it holds is whole at each step.
+    Elsewhere(AssertUnwindSafe<Arc<Link>>),
 }
 
 impl Drop for Owner {
@@ -448,7 +451,7 @@ impl HubBuilder {
         };
         let link = Link::open(settings, Arc::new(engine)).await?;
         Ok(Hub {
-            owner: Arc::new(Owner::Elsewhere(link)),
+            owner: Arc::new(Owner::Elsewhere(AssertUnwindSafe(link))),
         })
     }
 }
