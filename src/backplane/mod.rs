@@ -29,9 +29,9 @@
 //! id does: with a told gap, or without one if it has lost nothing. Where nothing is left to
 //! show that nothing was lost, it is told that something may have been.
 //!
-//! An id that is ahead of what a process has read, or of an epoch that it does not know, may
-//! have been given by one that is a little faster. It is judged as soon as the process knows
-//! that it has everything that was stored before, within a second or so.
+//! An id that is ahead of what a process has read may have been given by one that is a little
+//! faster. It is judged as soon as the process knows that it has everything that was stored
+//! before, within a second or so.
 //!
 //! # An engine of your own
 //!

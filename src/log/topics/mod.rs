@@ -275,7 +275,7 @@ impl TopicLog {
             _ => None,
         };
         let doubt = judged
-            .filter(|(_, of)| may_doubt && matches!(of, Judged::Other | Judged::Ahead))
+            .filter(|(_, of)| may_doubt && *of == Judged::Ahead)
             .filter(|_| index.is_elsewhere())
             .map(|(id, _)| Doubt {
                 id,
