@@ -228,10 +228,7 @@ async fn is_unbroken(
         return Ok(None);
     }
     if window.oldest > next {
-        let policies = &link.settings.policies;
-        let values = values(policies, engine, reading, epoch, next..window.oldest).await?;
-        log.apply(values.into_iter().map(|of| stored(of, policies)).collect());
-        log.lose_up_to(window.oldest);
+        lose(&link.settings.policies, engine, log, reading, window.oldest).await?;
         link.has_read();
     }
     if !can_be_known {
@@ -298,6 +295,21 @@ async fn append(
     }
     let stored = records.into_iter().map(|record| stored(record, policies));
     log.apply(stored.collect());
+    Ok(())
+}
+
+/// What stands before `next` and has not been read is lost, but for the newest values.
+async fn lose(
+    policies: &Policies,
+    engine: &dyn Backplane,
+    log: &TopicLog,
+    reading: &mut Reader,
+    next: u64,
+) -> Result<(), BackplaneError> {
+    let (epoch, from) = log.place();
+    let values = values(policies, engine, reading, epoch, from..next).await?;
+    log.apply(values.into_iter().map(|of| stored(of, policies)).collect());
+    log.lose_up_to(next);
     Ok(())
 }
 
@@ -386,9 +398,7 @@ async fn read(
         append(policies, engine, &log, reading, records).await?;
         if !has_some {
             // Somebody has taken out the end.
-            let values = values(policies, engine, reading, epoch, next..window.next).await?;
-            log.apply(values.into_iter().map(|of| stored(of, policies)).collect());
-            log.lose_up_to(window.next);
+            lose(policies, engine, &log, reading, window.next).await?;
         }
     }
 }
