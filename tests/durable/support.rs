@@ -130,8 +130,9 @@ pub(crate) fn texts(records: &[Record]) -> Vec<(u64, &str)> {
 /// An id without its tag, and the tag.
 pub(crate) fn split(position: Position) -> (String, String) {
     let text = position.to_string();
-    let (id, tag) = text.rsplit_once('-').expect("a tag");
-    assert_eq!(tag.len(), 6, "{text}");
+    // Not at the last dash: an epoch and a tag may have dashes of their own.
+    let (id, tag) = text.split_at(text.len() - 6);
+    let id = id.strip_suffix('-').expect("a tag");
     (id.to_owned(), tag.to_owned())
 }
 

@@ -159,7 +159,7 @@ async fn who_does_not_answer_leaves_it_unknown() {
     let redis = server.redis().timeout(Duration::from_millis(300));
     append(&redis, &["a"]).await;
     let mut client = server.client();
-    let sleeper = std::thread::spawn(move || client.ask(&["DEBUG", "SLEEP", "1.5"]));
+    let sleeper = std::thread::spawn(move || client.ask(&["DEBUG", "SLEEP", "4"]));
     tokio::time::sleep(MOMENT).await;
     let begin = Instant::now();
     let answers = redis.append(&[event("b"), event("c")]).await;
@@ -171,7 +171,7 @@ async fn who_does_not_answer_leaves_it_unknown() {
     let answers = redis.append(&[event("d")]).await;
     assert_eq!(answers, [Err(AppendError::Unavailable)]);
     assert!(
-        begin.elapsed() < Duration::from_millis(1200),
+        begin.elapsed() < Duration::from_secs(3),
         "{:?}",
         begin.elapsed()
     );

@@ -177,14 +177,14 @@ async fn an_engine_that_is_away_is_an_error_in_time() {
     let redis = server.redis().timeout(Duration::from_millis(500));
     let mut reading = open(&redis).await;
     let mut client = server.client();
-    let sleeper = std::thread::spawn(move || client.ask(&["DEBUG", "SLEEP", "2"]));
+    let sleeper = std::thread::spawn(move || client.ask(&["DEBUG", "SLEEP", "5"]));
     tokio::time::sleep(MOMENT).await;
     let begin = Instant::now();
     let error = reading.window().await.expect_err("asleep");
     assert_eq!(error.to_string(), "redis: it has not answered");
     assert!(redis.open(&latest()).await.is_err());
     assert!(
-        begin.elapsed() < Duration::from_millis(1500),
+        begin.elapsed() < Duration::from_secs(4),
         "{:?}",
         begin.elapsed()
     );

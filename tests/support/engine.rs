@@ -209,9 +209,10 @@ impl Engine {
         let state = self.state();
         let mut truth: BTreeMap<u64, _> = BTreeMap::new();
         for (position, topic, data) in &state.stored {
-            let epoch = position.to_string();
+            // The first 11 characters are the epoch, which may have dashes of its own.
+            let id = position.to_string();
             let own = Position::tagged(state.epoch, 1, 0).to_string();
-            if epoch.split('-').next() == own.split('-').next() {
+            if id[..11] == own[..11] {
                 truth.split_off(&position.offset());
                 truth.insert(position.offset(), (*position, topic.clone(), data.clone()));
             }
