@@ -224,4 +224,4 @@ impl InvalidUtf8 {
 #[cfg(feature = "json")]
 #[derive(Debug, Error)]
 #[error("not JSON")]
-pub struct JsonError(#[from] serde_json::Error);
+pub struct JsonError(#[source] pub(crate) serde_json::Error);

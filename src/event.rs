@@ -87,7 +87,8 @@ impl Event {
     /// example a map whose keys are not strings.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<Self, crate::error::JsonError> {
-        Ok(Self::of_json(serde_json::to_string(value)?))
+        let json = serde_json::to_string(value).map_err(crate::error::JsonError)?;
+        Ok(Self::of_json(json))
     }
 
     /// An event that carries this text, which is JSON already, as [`json`](Self::json)
@@ -99,7 +100,7 @@ impl Event {
     #[cfg(feature = "json")]
     pub fn from_json(data: impl Into<String>) -> Result<Self, crate::error::JsonError> {
         let data = data.into();
-        serde_json::from_str::<serde::de::IgnoredAny>(&data)?;
+        serde_json::from_str::<serde::de::IgnoredAny>(&data).map_err(crate::error::JsonError)?;
         Ok(Self::of_json(data))
     }
 

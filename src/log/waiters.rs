@@ -238,7 +238,8 @@ mod tests {
         let mut tickets: Vec<_> = (0..20).map(|_| Ticket::default()).collect();
         for ticket in &mut tickets {
             assert!(waiters.park(ticket, &waker).is_none());
-            assert!(waiters.park(ticket, &waker).is_none());
+            // Under Miri a waker does not always know itself, and then it comes back.
+            assert!(waiters.park(ticket, &waker).is_none() || cfg!(miri));
         }
         waiters.wake_all();
         assert_eq!(count.get(), 20);

@@ -10,7 +10,7 @@ use tornadose::WebSocketSubscriber;
 use crate::echo;
 
 /// How long anything may take that has no bound of its own.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\n\
     Host: localhost\r\n\
