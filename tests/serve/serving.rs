@@ -2,11 +2,12 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::{get, post};
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
@@ -56,7 +57,7 @@ impl Serving {
             .route_service("/events", events.clone())
             .route_service("/socket", events.websocket())
             .route("/ping", get(async || "pong"))
-            .route("/large", get(async || vec![b'x'; LARGE]))
+            .route("/large", get(async || LARGE_BODY.clone()))
             .route("/say", post(async |said: String| said.len().to_string()))
             .route(
                 "/wait",
@@ -113,6 +114,9 @@ impl Serving {
 
 /// How long the answer at `/large` is: more than any buffer on the way.
 pub(crate) const LARGE: usize = 16 << 20;
+
+/// One for all: it is not the application that is measured.
+static LARGE_BODY: LazyLock<Bytes> = LazyLock::new(|| vec![b'x'; LARGE].into());
 
 /// A client by the byte.
 #[derive(Debug)]
