@@ -32,6 +32,8 @@ struct Seen {
     most: usize,
     /// And at the end.
     last: usize,
+    /// How long it went on: the program ends when nobody is connected any more.
+    took: Duration,
     /// The longest that somebody else has waited for an answer and an event.
     slowest: Duration,
 }
@@ -85,6 +87,7 @@ async fn served_meanwhile(mode: &[&str], path: &str) -> Seen {
     let mut seen = Seen {
         most: 0,
         last: 0,
+        took: Duration::ZERO,
         slowest: Duration::ZERO,
     };
     let others = async {
@@ -99,10 +102,12 @@ async fn served_meanwhile(mode: &[&str], path: &str) -> Seen {
             sleep(Duration::from_millis(20)).await;
         }
     };
+    let begun = Instant::now();
     tokio::select! {
         () = attack(mode, serving.address, path) => {}
         () = others => unreachable!("it does not end"),
     }
+    seen.took = begun.elapsed();
     println!("{mode:?}: {seen:?}");
     // A bound for a hang, not a figure: the machine is others', too.
     assert!(seen.slowest < PATIENCE, "{seen:?}");
@@ -113,7 +118,8 @@ async fn served_meanwhile(mode: &[&str], path: &str) -> Seen {
 async fn all_are_closed(mode: &[&str], path: &str) {
     let seen = served_meanwhile(mode, path).await;
     assert!(seen.most > ATTACKERS * 3 / 4, "{seen:?}");
-    assert!(seen.last < 5, "{seen:?}");
+    let is_early = seen.took < Duration::from_secs(SECONDS.into());
+    assert!(is_early || seen.last < 5, "{seen:?}");
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 #[ignore = "the server of the tests below"]
 async fn serve() {
     let kind = std::env::var(SERVE).expect("run by the tests below");
+    assert!(cfg!(feature = "detached") || kind != "detached");
     let tcp = TcpSocket::new_v4().expect("a socket");
     tcp.bind("127.0.0.1:0".parse().expect("an address"))
         .expect("a free port");
@@ -85,7 +86,7 @@ async fn serve() {
                 for n in 0..count.parse().expect("a number") {
                     submit(&store, text.clone());
                     // Others are to run, as they do where events do not come all at once.
-                    if n % 10 == 0 {
+                    if n % 100 == 0 {
                         sleep(Duration::from_millis(1)).await;
                     }
                 }
@@ -263,7 +264,8 @@ async fn crowd(address: SocketAddr, request: &str, count: usize) -> Vec<Peer> {
     crowd
 }
 
-/// So many clients that never read, with events of this size.
+/// So many clients that never read, with events of this size; with a stall time-out, until all
+/// are reset.
 async fn never_read(kind: &str, count: usize, size: usize, stall: Option<Duration>) {
     let _alone = ALONE.lock().await;
     let request = if kind == "websocket" {
@@ -311,8 +313,10 @@ async fn never_read(kind: &str, count: usize, size: usize, stall: Option<Duratio
     assert!(each <= OURS, "{each} B of the server for each");
     assert!(queued / count <= THEIRS, "{queued} B of the system");
 
+    let Some(stall) = stall else {
+        return;
+    };
     // Who has taken something in the first time-out has a second one.
-    let stall = stall.unwrap_or(Duration::from_secs(30));
     let closed = 2 * stall + Duration::from_secs(10);
     within(closed, "all are reset", server.until(0)).await;
     println!(
@@ -376,23 +380,23 @@ async fn submit_is_as_fast_beside_them() {
 
 const FEW: usize = 200;
 
-const SOON: Option<Duration> = Some(Duration::from_secs(6));
+const SOON: Option<Duration> = Some(Duration::from_secs(12));
 
 #[tokio::test]
 async fn event_streams_are_bounded() {
     never_read("attached", FEW, 1000, SOON).await;
-    never_read("attached", FEW, 300_000, SOON).await;
+    never_read("attached", FEW, 300_000, None).await;
 }
 
 #[cfg(feature = "detached")]
 #[tokio::test]
 async fn streams_that_have_left_are_bounded() {
     never_read("detached", FEW, 1000, SOON).await;
-    never_read("detached", FEW, 300_000, SOON).await;
+    never_read("detached", FEW, 300_000, None).await;
 }
 
 #[tokio::test]
 async fn websockets_are_bounded() {
     never_read("websocket", FEW, 1000, SOON).await;
-    never_read("websocket", FEW, 300_000, SOON).await;
+    never_read("websocket", FEW, 300_000, None).await;
 }

@@ -31,6 +31,7 @@ pub(crate) const PING: &str = "GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n";
 pub(crate) struct Serving {
     pub(crate) address: SocketAddr,
     pub(crate) store: QueueStore,
+    #[cfg_attr(not(feature = "detached"), allow(dead_code, reason = "none leaves"))]
     pub(crate) events: EventSource,
     pub(crate) shutdown: Shutdown,
     /// What `/wait` tells, and then waits for.
@@ -110,6 +111,17 @@ impl Serving {
             crate::vocabulary::submit(&self.store, "x".repeat(1000));
         }
     }
+}
+
+/// With streams that leave it, where they can.
+#[cfg(feature = "detached")]
+pub(crate) fn leaving(server: Server) -> Server {
+    server.detached()
+}
+
+#[cfg(not(feature = "detached"))]
+pub(crate) fn leaving(server: Server) -> Server {
+    server
 }
 
 /// How long the answer at `/large` is: more than any buffer on the way.

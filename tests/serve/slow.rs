@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use crate::serving::{EVENTS, End, HANDSHAKE, LARGE, PATIENCE, PING, Peer, Serving};
+use crate::serving::{EVENTS, End, HANDSHAKE, LARGE, PATIENCE, PING, Peer, Serving, leaving};
 use crate::vocabulary::{SECOND, eventually, submit, until_subscribers, within};
 
 const STALL: Duration = Duration::from_millis(800);
@@ -33,11 +33,7 @@ async fn who_takes_next_to_nothing_is_reset_and_nobody_else_is() {
     for is_detached in [false, cfg!(feature = "detached")] {
         let serving = Serving::start(|server| {
             let server = server.stall_timeout(STALL);
-            #[cfg(feature = "detached")]
-            if is_detached {
-                return server.detached();
-            }
-            server
+            if is_detached { leaving(server) } else { server }
         })
         .await;
         let streams = [tight(&serving, EVENTS).await, tight(&serving, EVENTS).await];
