@@ -493,3 +493,26 @@ fn the_same_history_has_the_same_fingerprint_whatever_its_epoch() {
     assert_eq!(of(EPOCH, "a"), of(OTHER, "a"));
     assert_ne!(of(EPOCH, "a"), of(EPOCH, "b"));
 }
+
+/// Who begins with what is new and is told a newest value before has nothing to do with what
+/// stands between.
+#[test]
+fn a_value_that_stands_before_what_is_new() {
+    let of = |blocks: &[String]| {
+        let mut history = log(&["v/1", "t", "t", "t", "t"]);
+        history.rules.latest = vec!["v/#".into()];
+        history.connections.push(client(None, &["#"], blocks));
+        let requested = Some(Id::new(OTHER, 7).to_string());
+        let gap = gap_of(EPOCH, "epoch", None, 0);
+        let back = [&[gap], blocks].concat();
+        history.connections.push(Connection {
+            chain: 2,
+            ..client(requested, &["#"], &back)
+        });
+        broken(&history)
+    };
+    assert_eq!(of(&[event(1), bookmark(3), event(4), event(5)]), []);
+    assert_eq!(of(&[event(1), event(4), event(5)]), []);
+    assert_eq!(of(&[event(1), bookmark(3), event(5)]), [Promise::Reliable]);
+    assert_eq!(of(&[event(1), event(3), event(5)]), [Promise::Reliable]);
+}

@@ -179,7 +179,7 @@ impl Fault {
             }
             Self::NoDescriptors => {
                 let most = run.server.figures().await.descriptors;
-                run.server.limit_descriptors(most);
+                run.server.limit_descriptors(Some(most));
                 for _ in 0..10 {
                     run.a_client().proxy.end(End::Reset);
                     let ask = Act::HalfAsk;
@@ -187,7 +187,7 @@ impl Fault {
                     run.a_client().act(ask);
                     some_time(run, 20, 60).await;
                 }
-                run.server.limit_descriptors(u64::MAX);
+                run.server.limit_descriptors(None);
             }
             Self::PublisherPanics => drop(run.server.ask("panic").await),
             Self::Burst => drop(run.server.ask("burst 5000").await),

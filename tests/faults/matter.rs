@@ -31,11 +31,6 @@ impl Kept {
             Self::Durable => "durable",
         }
     }
-
-    pub(crate) fn named(name: &str) -> Self {
-        let found = Self::ALL.into_iter().find(|store| store.name() == name);
-        found.expect("a store")
-    }
 }
 
 /// The number of an event: the life of the server, who submits, and a count.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
@@ -114,17 +114,14 @@ impl Server {
         kill_process(self.pid, signal).expect("a process that runs");
     }
 
-    /// How many descriptors it may have from now on.
-    pub(crate) fn limit_descriptors(&self, most: u64) {
-        let limit = prlimit(
-            Some(self.pid),
-            Resource::Nofile,
-            Rlimit {
-                current: Some(most),
-                maximum: rustix::process::getrlimit(Resource::Nofile).maximum,
-            },
-        );
-        limit.expect("a process of ours");
+    /// How many descriptors it may have from now on; as many as may be, or fewer.
+    pub(crate) fn limit_descriptors(&self, most: Option<u64>) {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit {
+            current: most.or(maximum),
+            maximum,
+        };
+        prlimit(Some(self.pid), Resource::Nofile, limit).expect("a process of ours");
     }
 
     pub(crate) async fn kill(&mut self) {

@@ -11,10 +11,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tornadose::backplane::Durable;
 use tornadose::{
@@ -339,10 +338,18 @@ async fn submit(stores: &Stores, journal: &mut Journal, uids: &[Uid]) {
 // Who tells it what to do
 // ---------------------------------------------------------------------------
 
-/// Does what it is told, a line at a time. Ends the process with those who started it.
+/// Does what it is told, a line at a time.
 async fn obey(stores: Stores, handlers: Handlers, publishing: Arc<Publishing>) {
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
+    let (told, mut lines) = mpsc::unbounded_channel();
+    // A thread of its own, for which a runtime that ends does not wait.
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            let _ = told.send(line);
+        }
+        // The process ends with those who started it.
+        std::process::exit(0);
+    });
+    while let Some(line) = lines.recv().await {
         let (word, argument) = line.split_once(' ').unwrap_or((&line, ""));
         match word {
             "pause" => publishing.pause().await,
@@ -361,7 +368,6 @@ async fn obey(stores: Stores, handlers: Handlers, publishing: Arc<Publishing>) {
             _ => println!("answer done"),
         }
     }
-    std::process::exit(0);
 }
 
 /// The ids of the newest events.

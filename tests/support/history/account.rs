@@ -193,12 +193,25 @@ impl<'a, 'b> Account<'a, 'b> {
         self.place = id.offset;
     }
 
+    /// What it has of every topic that begins with what is new, at this place. Who is told
+    /// newest values first is told where they stand, which may be far before what is new.
+    fn beginning(&self, id: &Id) -> Reach {
+        let rules = &self.history.rules;
+        let topics = self
+            .truth
+            .log(&id.epoch)
+            .into_iter()
+            .flat_map(Known::topics);
+        let mut wanted = topics.filter(|of| self.connection.filter.wants(of));
+        match self.connection.start {
+            Start::Live if !wanted.any(|of| rules.is_latest(of)) => Reach::at(id.offset),
+            Start::Live | Start::Older => Reach::default(),
+        }
+    }
+
     /// Goes on in the log of this id, if it may.
     fn enter(&mut self, id: &Id) {
-        let live = match self.connection.start {
-            Start::Live => Reach::at(id.offset),
-            Start::Older => Reach::default(),
-        };
+        let live = self.beginning(id);
         let is_malformed = self.connection.requested.is_some() && self.requested().is_none();
         let is_other = self.epoch.as_ref().is_some_and(|epoch| *epoch != id.epoch);
         if self.epoch.is_some() && !is_other && !(is_malformed && self.is_first) {
@@ -310,6 +323,10 @@ impl<'a, 'b> Account<'a, 'b> {
         for topic in self.wanted() {
             let Reach { reached, excused } = *self.reach(topic);
             let Some(reached) = reached else {
+                // Who comes back with this gets everything behind it.
+                if !self.is_first {
+                    *self.reach(topic) = Reach::at(id.offset);
+                }
                 continue;
             };
             let missing = known.between(topic, reached, id.offset + 1);
@@ -333,9 +350,9 @@ impl<'a, 'b> Account<'a, 'b> {
                     self.broken(Promise::Honest, format!("{reason} with a number"));
                 }
                 let is_policy = matches!(reason, "epoch" | "malformed");
-                let floor = match self.connection.start {
-                    Start::Live if is_policy => Reach::at(id.offset),
-                    _ => Reach::default(),
+                let floor = match is_policy {
+                    true => self.beginning(id),
+                    false => Reach::default(),
                 };
                 self.reset(Some(id), floor);
             }
