@@ -516,3 +516,22 @@ fn a_value_that_stands_before_what_is_new() {
     assert_eq!(of(&[event(1), bookmark(3), event(5)]), [Promise::Reliable]);
     assert_eq!(of(&[event(1), event(3), event(5)]), [Promise::Reliable]);
 }
+
+/// Who is cut off before it is told of a loss is told when it is back, of what is behind its
+/// id, and where the last of it stood.
+#[test]
+fn a_loss_that_is_told_to_who_is_back() {
+    let of = |blocks: &[String]| {
+        let mut history = log(&["a", "b", "a", "b", "a", "b"]);
+        let before = [bookmark(0), event(1), event(3)];
+        history.connections.push(client(None, &["#"], &before));
+        let requested = Some(id(3).to_string());
+        history.connections.push(client(requested, &["#"], blocks));
+        broken(&history)
+    };
+    let lost = || gap("evicted", Some(1), 4);
+    assert_eq!(of(&[bookmark(3), lost(), event(5), event(6)]), []);
+    assert_eq!(of(&[lost(), event(5), event(6)]), []);
+    assert_eq!(of(&[bookmark(3), event(5), event(6)]), [Promise::Reliable]);
+    assert_eq!(of(&[event(5), bookmark(6)]), [Promise::Bookmarks]);
+}

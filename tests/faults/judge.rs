@@ -55,9 +55,8 @@ impl Evidence {
             }
             for (number, violation) in found.violations.iter().enumerate() {
                 let mut text = format!("{}: {violation}", store.name());
-                // All of it for the first ones: it is long.
-                if let (0..2, Some(connection)) = (number, violation.connection) {
-                    text += &format!("\n{}", history.show(connection));
+                if let (0..5, Some(connection)) = (number, violation.connection) {
+                    text += &format!("\n{}", end_of(&history.show(connection)));
                 }
                 verdict.violations.push(text);
             }
@@ -102,6 +101,12 @@ impl Evidence {
             live_by: Some(self.live_by),
         }
     }
+}
+
+/// The last lines of what may be long.
+fn end_of(text: &str) -> &str {
+    let lines = text.rmatch_indices('\n').nth(60);
+    lines.map_or(text, |(at, _)| &text[at..])
 }
 
 fn rules(store: Kept) -> Rules {

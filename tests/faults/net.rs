@@ -40,9 +40,12 @@ pub(crate) async fn run_inside(test: &str) -> Allowed {
     };
     let tried = "ip link set lo up && iptables --wait -A INPUT -i lo -p tcp --dport 1 -m statistic \
         --mode random --probability 0.5 -j DROP";
+    // Debian puts what is needed where not everybody's path leads.
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     let output = Command::new("unshare")
         .args(how)
         .args(["sh", "-c", tried])
+        .env("PATH", &path)
         .stdin(Stdio::null())
         .output()
         .await;
@@ -65,6 +68,7 @@ pub(crate) async fn run_inside(test: &str) -> Allowed {
         .arg(std::env::current_exe().expect("this program"))
         .args([test, "--exact", "--ignored", "--nocapture"])
         .env(INSIDE, "1")
+        .env("PATH", &path)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .status()

@@ -317,7 +317,10 @@ impl<'a, 'b> Account<'a, 'b> {
             return;
         };
         let is_sure = id.offset == 0 || known.at(id).is_some();
-        if !is_sure || self.astray {
+        // What it brought says nothing new: what it went without until then may be told
+        // where the last of that stood, which is to come.
+        let is_its_own = self.is_first && self.requested().as_ref() == Some(id);
+        if !is_sure || self.astray || is_its_own {
             return;
         }
         for topic in self.wanted() {
