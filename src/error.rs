@@ -166,6 +166,20 @@ pub enum OpenError {
     Presence,
 }
 
+/// How a [`Server`](crate::Server) has ended that did not end well.
+#[cfg(feature = "serve")]
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The listener does not listen any more. Connections that there were go on.
+    #[error("nothing can be accepted any more")]
+    Listener(#[source] std::io::Error),
+
+    /// So many connections had not ended in the [grace](crate::Server::grace), and were reset.
+    #[error("{0} connections had not ended in time and were cut off")]
+    CutOff(u32),
+}
+
 /// Why a text is no topic, or no pattern of topics.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]

@@ -248,6 +248,10 @@ mod gap;
 mod log;
 mod observe;
 mod position;
+#[cfg(feature = "serve")]
+mod server;
+#[cfg(any(feature = "detached", feature = "serve"))]
+mod socket;
 mod stats;
 mod store;
 mod subscriber;
@@ -262,6 +266,8 @@ pub use crate::entry::Entry;
 pub use crate::error::JsonError;
 #[cfg(feature = "backplane")]
 pub use crate::error::OpenError;
+#[cfg(feature = "serve")]
+pub use crate::error::ServeError;
 pub use crate::error::{
     InvalidName, InvalidOrigin, InvalidPosition, InvalidTopic, InvalidUtf8, SubmitAllError,
     SubmitError,
@@ -271,6 +277,8 @@ pub use crate::gap::{Gap, GapReason};
 pub use crate::log::topics::{Control, Policy};
 pub use crate::log::{End, LastEventId, Overflow, Retention, Start, Submitted};
 pub use crate::position::Position;
+#[cfg(feature = "serve")]
+pub use crate::server::Server;
 pub use crate::stats::{Lags, Stats, Straggler};
 pub use crate::store::{
     DataStore, DataStoreBuilder, Hub, HubBuilder, QueueStore, QueueStoreBuilder, Store,

@@ -7,6 +7,7 @@ use mio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::stream::{Lean, Own};
+use crate::socket::Slot;
 
 /// A client has nothing to say once it has asked; who says more than this, however slowly,
 /// is sent away.
@@ -20,6 +21,7 @@ pub(super) struct Stream {
     pub(super) timer: Option<Instant>,
     /// How many bytes its client has said.
     heard: u32,
+    _slot: Option<Slot>,
 }
 
 pub(super) enum Role {
@@ -33,12 +35,13 @@ pub(super) enum Role {
 }
 
 impl Stream {
-    pub(super) fn new(socket: net::TcpStream) -> Self {
+    pub(super) fn new(socket: net::TcpStream, slot: Option<Slot>) -> Self {
         Self {
             socket: TcpStream::from_std(socket),
             role: Role::None,
             timer: None,
             heard: 0,
+            _slot: slot,
         }
     }
 

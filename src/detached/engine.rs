@@ -2,28 +2,20 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use super::inbox::{Adopted, Inbox};
 use super::shard::{INBOX, Shard};
 use crate::log::{Mutex, Turns};
+use crate::socket::{Slot, Terms};
 use crate::subscriber::Open;
-
-/// Settings that shards have from their listener.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
-    pub(super) send_buffer: Option<usize>,
-    pub(super) stall: Duration,
-    /// The least that a client takes in that time, in bytes.
-    pub(super) drain: usize,
-}
 
 /// Started when the first stream comes, and again if it is gone; a shard ends when the engine
 /// is gone and its last stream has ended.
 #[derive(Debug)]
-pub(super) struct Engine {
+pub(crate) struct Engine {
     shards: Box<[Mutex<Option<Arc<Inbox>>>]>,
     turns: Turns,
     terms: Terms,
@@ -42,6 +34,11 @@ impl Engine {
         }
     }
 
+    pub(crate) fn for_each_core(terms: Terms) -> Self {
+        let cores = thread::available_parallelism();
+        Self::new(cores.map_or(1, NonZeroUsize::get), terms)
+    }
+
     /// Whether there is a thread to take streams, started if need be.
     pub(super) fn takes_streams(&self) -> bool {
         // Elsewhere readiness is not what these loops take it for.
@@ -49,8 +46,8 @@ impl Engine {
     }
 
     /// Who is taken by nobody is hung up on, and comes back with the id that it has.
-    pub(super) fn adopt(&self, socket: TcpStream, open: Box<Open>) {
-        let mut adopted = Adopted { socket, open };
+    pub(super) fn adopt(&self, socket: TcpStream, open: Box<Open>, slot: Option<Slot>) {
+        let mut adopted = Adopted { socket, open, slot };
         let first = self.turns.take();
         for more in 0..self.shards.len() {
             if let Some(inbox) = self.shard(first.wrapping_add(more)) {
@@ -58,6 +55,16 @@ impl Engine {
                     Ok(()) => return,
                     Err(back) => adopted = back,
                 }
+            }
+        }
+    }
+
+    /// Resets every stream that there is.
+    #[cfg(feature = "serve")]
+    pub(crate) fn cut(&self) {
+        for shard in &self.shards {
+            if let Some(inbox) = &*shard.lock() {
+                inbox.cut();
             }
         }
     }

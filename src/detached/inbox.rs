@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
 use crate::log::{Mutex, MutexGuard};
+use crate::socket::Slot;
 use crate::subscriber::Open;
 
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(super) struct Lists {
     pub(super) woken: Vec<Who>,
     /// Nobody will leave another stream.
     pub(super) is_closed: bool,
+    /// Everybody is to be reset.
+    pub(super) is_cut: bool,
     sleeps: bool,
     /// The shard is gone.
     is_dead: bool,
@@ -42,6 +45,7 @@ pub(super) struct Lists {
 pub(super) struct Adopted {
     pub(super) socket: TcpStream,
     pub(super) open: Box<Open>,
+    pub(super) slot: Option<Slot>,
 }
 
 /// Who has something to do.
@@ -83,6 +87,14 @@ impl Inbox {
         self.call(lists);
     }
 
+    /// The shard ends, and resets its streams.
+    #[cfg(feature = "serve")]
+    pub(super) fn cut(&self) {
+        let mut lists = self.lists.lock();
+        lists.is_cut = true;
+        self.call(lists);
+    }
+
     /// The shard ends.
     pub(super) fn die(&self) -> Vec<Adopted> {
         let mut lists = self.lists.lock();
@@ -97,8 +109,9 @@ impl Inbox {
         let mut lists = self.lists.lock();
         mem::swap(&mut lists.adopted, &mut empty.adopted);
         mem::swap(&mut lists.woken, &mut empty.woken);
-        let ends = lists.is_closed && !empty.is_closed;
+        let ends = lists.is_cut || (lists.is_closed && !empty.is_closed);
         empty.is_closed = lists.is_closed;
+        empty.is_cut = lists.is_cut;
         lists.sleeps = rests && !ends && empty.adopted.is_empty() && empty.woken.is_empty();
         lists.sleeps
     }

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use super::engine::Engine;
 use super::offer::{Claim, Taker};
+use crate::socket::Slot;
 use crate::wire::chunked::LAST_CHUNK;
 
 /// A connection that a [`Listener`](super::Listener) accepted: a TCP stream that carries
@@ -27,6 +28,8 @@ pub struct Io {
     phase: Phase,
     engine: Arc<Engine>,
     _taker: Taker,
+    /// Whoever has the socket has this.
+    slot: Option<Slot>,
 }
 
 enum Phase {
@@ -39,12 +42,13 @@ enum Phase {
 }
 
 impl Io {
-    pub(super) fn new(tcp: TcpStream, engine: Arc<Engine>) -> Self {
+    pub(crate) fn new(tcp: TcpStream, engine: Arc<Engine>, slot: Option<Slot>) -> Self {
         Self {
             tcp: Some(tcp),
             phase: Phase::Attached,
             engine,
             _taker: Taker::new(),
+            slot,
         }
     }
 
@@ -76,7 +80,7 @@ impl Io {
         self.tcp()?.local_addr()
     }
 
-    fn tcp(&self) -> io::Result<&TcpStream> {
+    pub(crate) fn tcp(&self) -> io::Result<&TcpStream> {
         self.tcp.as_ref().ok_or_else(gone)
     }
 
@@ -108,7 +112,7 @@ impl Io {
             && let Some(open) = claim.take()
             && let Ok(tcp) = tcp.into_std()
         {
-            self.engine.adopt(tcp, open);
+            self.engine.adopt(tcp, open, self.slot.take());
         }
     }
 

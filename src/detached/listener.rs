@@ -5,13 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
-use std::thread;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::engine::{Engine, Terms};
+use super::engine::Engine;
 use super::io::Io;
+use crate::socket::Terms;
 
 /// A TCP listener whose event streams leave the server when their head is out, and are
 /// served by threads of their own.
@@ -85,11 +85,7 @@ impl Listener {
             tcp,
             settings: Settings {
                 shards: None,
-                terms: Terms {
-                    send_buffer: None,
-                    stall: Duration::from_secs(60),
-                    drain: 1,
-                },
+                terms: Terms::DEFAULT,
             },
             engine: OnceLock::new(),
         }
@@ -102,21 +98,32 @@ impl Listener {
         self.with(|settings| settings.shards = Some(shards.get()))
     }
 
-    /// The most that the kernel keeps for a detached stream whose client does not read, in
-    /// bytes (`SO_SNDBUF`, which Linux doubles for its own needs). Default: what the system
-    /// says, which on Linux grows up to 4 MiB. A smaller one bounds what many stalled
-    /// clients take, and the throughput of a distant one to this much in each round trip.
+    /// The most that the kernel keeps for a detached stream, in bytes (`SO_SNDBUF`, which Linux
+    /// doubles for its own needs). Default: what the system says, which on Linux grows up to
+    /// 4 MiB as the client keeps up; for one that does not read it is the
+    /// [unsent](Self::notsent_lowat) that count. A small one bounds the throughput of a
+    /// distant client to this much in each round trip.
     #[must_use]
     pub fn send_buffer(self, bytes: NonZeroUsize) -> Self {
         self.with(|settings| settings.terms.send_buffer = Some(bytes.get()))
     }
 
+    /// How much the kernel takes for a detached stream before it has sent what it took before,
+    /// in bytes (`TCP_NOTSENT_LOWAT`; Linux and Android, elsewhere nothing). Default: 16 KiB.
+    /// More lets a burst leave in fewer steps; each client that does not read costs so much
+    /// more of the kernel's memory.
+    #[must_use]
+    pub fn notsent_lowat(self, bytes: NonZeroUsize) -> Self {
+        self.with(|settings| settings.terms.unsent = bytes.get())
+    }
+
     /// For how long a client may take [next to nothing](Self::least_drain) while something
     /// waits for it; then its connection is reset, and it comes back with the id that it has.
-    /// Default: 60 s. At least 10 ms.
+    /// Default: 30 s. At least 10 ms. On Linux the system itself gives up on who acknowledges
+    /// nothing, or has no room, for as long, and no less than 10 s (`TCP_USER_TIMEOUT`).
     #[must_use]
     pub fn stall_timeout(self, stall: Duration) -> Self {
-        let stall = stall.max(Duration::from_millis(10));
+        let stall = stall.max(Terms::SHORTEST);
         self.with(|settings| settings.terms.stall = stall)
     }
 
@@ -148,11 +155,12 @@ impl Listener {
     pub fn wrap(&self, tcp: TcpStream) -> Io {
         let settings = self.settings;
         let engine = self.engine.get_or_init(|| {
-            let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
-            let shards = settings.shards.unwrap_or_else(cores);
-            Arc::new(Engine::new(shards, settings.terms))
+            Arc::new(match settings.shards {
+                Some(shards) => Engine::new(shards, settings.terms),
+                None => Engine::for_each_core(settings.terms),
+            })
         });
-        Io::new(tcp, Arc::clone(engine))
+        Io::new(tcp, Arc::clone(engine), None)
     }
 
     /// The address that it listens at.

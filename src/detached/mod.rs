@@ -37,6 +37,8 @@ mod rest;
 mod shard;
 mod stream;
 
+#[cfg(feature = "serve")]
+pub(crate) use self::engine::Engine;
 pub use self::io::Io;
 pub use self::listener::Listener;
 pub(crate) use self::offer::{Offering, Outcome};

@@ -19,15 +19,16 @@ use std::thread;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
+use socket2::SockRef;
 use tokio::time::Instant;
 
 use super::client::{Role, Stream};
-use super::engine::Terms;
 use super::feed::{Collected, Feed, Key, Taken};
 use super::inbox::{Adopted, Bell, Inbox, Lists, Who};
 use super::rest::{Sent, send};
-use super::stream::{Driven, Lean, Own, Scratch, reset};
+use super::stream::{Driven, Lean, Own, Scratch};
 use crate::log::{Notice, Slab};
+use crate::socket::{Terms, reset};
 
 /// The inbox's token; streams have their numbers, which are smaller.
 pub(super) const INBOX: Token = Token(usize::MAX);
@@ -90,6 +91,9 @@ impl Shard {
         let mut events = Events::with_capacity(1024);
         while !(self.lists.is_closed && self.count == 0) {
             let timeout = self.take_inbox();
+            if self.lists.is_cut {
+                return self.cut();
+            }
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -116,6 +120,15 @@ impl Shard {
                 if let Some(stream) = self.ready.pop_front() {
                     self.drive(stream);
                 }
+            }
+        }
+    }
+
+    /// Nobody is waited for any more.
+    fn cut(self) {
+        for number in 0..self.streams.len() as u32 {
+            if let Some(stream) = self.streams.get(number) {
+                let _ = reset(&SockRef::from(&stream.socket));
             }
         }
     }
@@ -239,15 +252,15 @@ impl Shard {
         }
     }
 
-    fn adopt(&mut self, Adopted { socket, mut open }: Adopted) {
-        let tuned = socket2::SockRef::from(&socket);
-        // An event is worth a packet. Neither of the two is worth a stream.
-        let _ = tuned.set_tcp_nodelay(true);
-        if let Some(bytes) = self.terms.send_buffer {
-            let _ = tuned.set_send_buffer_size(bytes);
-        }
+    fn adopt(&mut self, adopted: Adopted) {
+        let Adopted {
+            socket,
+            mut open,
+            slot,
+        } = adopted;
+        self.terms.tune(&SockRef::from(&socket));
         open.grant.admitted.detach();
-        let number = self.streams.insert(Stream::new(socket));
+        let number = self.streams.insert(Stream::new(socket, slot));
         self.count += 1;
         let Some(stream) = self.streams.get_mut(number) else {
             return;
@@ -278,7 +291,7 @@ impl Shard {
         };
         // It may have taken something too little for its socket to say so.
         let driven = match own.drive(&mut stream.socket, &mut self.scratch) {
-            Driven::Waits if own.has_stalled(self.terms) => Driven::Stalled,
+            Driven::Waits if own.has_stalled(&self.terms) => Driven::Stalled,
             driven => driven,
         };
         match driven {
@@ -286,7 +299,7 @@ impl Shard {
             Driven::Gone => self.remove(number),
             Driven::Stalled => {
                 // If it cannot be reset it is closed, and the kernel has patience with it.
-                let _ = reset(&stream.socket);
+                let _ = reset(&SockRef::from(&stream.socket));
                 self.remove(number);
             }
             Driven::More => self.ready.push_back(number),
@@ -317,7 +330,7 @@ impl Shard {
     /// Looks at a stream when it has something to do that nobody wakes it for.
     fn time(&mut self, number: u32) {
         let due = match self.streams.get(number).map(|stream| &stream.role) {
-            Some(Role::Own(own)) => own.due(self.terms.stall),
+            Some(Role::Own(own)) => own.due(&self.terms),
             Some(Role::Fed(_, _, lean)) => lean.deadline(),
             Some(Role::Closing | Role::None) | None => None,
         };
@@ -582,19 +595,18 @@ mod tests {
     fn shard_of_one(events: &EventSource) -> (Shard, u32, net::TcpStream) {
         let poll = Poll::new().expect("a poll");
         let waker = mio::Waker::new(poll.registry(), INBOX).expect("a waker");
-        let terms = Terms {
-            send_buffer: None,
-            stall: Duration::from_secs(60),
-            drain: 1,
-        };
-        let mut shard = Shard::new(poll, Arc::new(Inbox::new(waker)), terms);
+        let mut shard = Shard::new(poll, Arc::new(Inbox::new(waker)), Terms::DEFAULT);
         let listener = net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let client = net::TcpStream::connect(address).expect("a listener");
         let (socket, _) = listener.accept().expect("a client");
         socket.set_nonblocking(true).expect("a socket");
         let open = detached(events);
-        shard.adopt(Adopted { socket, open });
+        shard.adopt(Adopted {
+            socket,
+            open,
+            slot: None,
+        });
         let number = shard.ready.pop_front().expect("it goes on");
         shard.drive(number);
         (shard, number, client)

@@ -4,7 +4,6 @@
 //! whenever the stream has something, it is written; what the socket does not take is kept,
 //! and nothing more is asked of the stream until it is gone.
 
-use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -13,11 +12,11 @@ use bytes::Bytes;
 use mio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::engine::Terms;
 use super::inbox::Bell;
 use super::rest::{Rest, Sent, send};
 use crate::log::{Cursor, Log};
 use crate::observe::Watched;
+use crate::socket::{Stall, Terms};
 use crate::subscriber::{Admitted, Departure, Grant, OnGap, Open, State, Timer, Waived};
 use crate::subscription::Subscription;
 use crate::wire::chunked::{self, LAST_CHUNK};
@@ -39,13 +38,7 @@ pub(super) struct Own {
     rest: Rest,
     /// Nothing comes behind that.
     is_last: bool,
-    stalled: Option<Stalled>,
-}
-
-/// Of a socket that is full: what it has taken since it was looked at last.
-struct Stalled {
-    since: Instant,
-    taken: usize,
+    stall: Stall,
 }
 
 /// How far one got.
@@ -91,7 +84,7 @@ impl Own {
             bell,
             rest: Rest::default(),
             is_last: false,
-            stalled: None,
+            stall: Stall::default(),
         }
     }
 
@@ -167,45 +160,21 @@ impl Own {
     fn sent(&mut self, sent: &Sent) -> Option<Driven> {
         match sent {
             Sent::All => {
-                self.stalled = None;
+                self.stall.clear();
                 None
             }
             Sent::Gone => Some(Driven::Gone),
             Sent::Full(taken) => {
-                self.stall(*taken);
+                self.stall.took(*taken);
+                self.stall.waits();
                 Some(Driven::Waits)
             }
         }
     }
 
-    /// The socket is full, and has taken so many bytes.
-    fn stall(&mut self, taken: usize) {
-        match &mut self.stalled {
-            Some(stalled) => stalled.taken = stalled.taken.saturating_add(taken),
-            none => {
-                *none = Some(Stalled {
-                    since: Instant::now(),
-                    taken: 0,
-                });
-            }
-        }
-    }
-
-    /// Whether its client has taken less than it has to, in the time that it has for that.
-    /// If it has not, it has as much time again.
-    pub(super) fn has_stalled(&mut self, terms: Terms) -> bool {
-        let Some(stalled) = &mut self.stalled else {
-            return false;
-        };
-        if stalled.since.elapsed() < terms.stall {
-            return false;
-        }
-        let has_stalled = stalled.taken < terms.drain;
-        *stalled = Stalled {
-            since: Instant::now(),
-            taken: 0,
-        };
-        has_stalled
+    /// Whether its client has taken [too little](Stall::is_over).
+    pub(super) fn has_stalled(&mut self, terms: &Terms) -> bool {
+        self.stall.is_over(terms)
     }
 
     /// Whether it waits for its socket.
@@ -214,9 +183,9 @@ impl Own {
     }
 
     /// When it is to be driven although nobody wakes it.
-    pub(super) fn due(&self, stall: Duration) -> Option<Instant> {
-        if let Some(stalled) = &self.stalled {
-            return stalled.since.checked_add(stall);
+    pub(super) fn due(&self, terms: &Terms) -> Option<Instant> {
+        if !self.rest.is_empty() {
+            return self.stall.due(terms);
         }
         let dues = [self.open.timer.due(), self.open.subscription.due()];
         dues.into_iter().flatten().min()
@@ -307,13 +276,8 @@ impl Lean {
         let mut own = Own::new(open, bell);
         if !rest.is_empty() {
             own.rest = rest;
-            own.stall(0);
+            own.stall.waits();
         }
         own
     }
-}
-
-/// So that the kernel forgets what waits for a client that takes nothing.
-pub(super) fn reset(socket: &TcpStream) -> io::Result<()> {
-    socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO))
 }

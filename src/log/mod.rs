@@ -49,7 +49,7 @@ use tokio::time::Instant;
 pub use self::retention::{Overflow, Retention};
 #[cfg(feature = "detached")]
 pub(crate) use self::shared::Read;
-#[cfg(feature = "detached")]
+#[cfg(any(feature = "detached", feature = "serve"))]
 pub(crate) use self::signal::Gauge;
 pub(crate) use self::signal::{Latch, Notice, Turns};
 #[cfg(feature = "detached")]

@@ -93,11 +93,11 @@ impl Drop for Notice {
 
 /// How many there are of something. Relaxed, because no other memory is read on account of
 /// it.
-#[cfg(feature = "detached")]
+#[cfg(any(feature = "detached", feature = "serve"))]
 #[derive(Debug)]
 pub(crate) struct Gauge(AtomicUsize);
 
-#[cfg(feature = "detached")]
+#[cfg(any(feature = "detached", feature = "serve"))]
 impl Gauge {
     pub(crate) fn new() -> Self {
         Self(AtomicUsize::new(0))
