@@ -230,7 +230,10 @@ fn connection(
     for (at, piece) in &transcript.pieces {
         let bytes = body.feed(piece)?;
         let told = decoding.feed(&bytes);
-        is_closed |= told.iter().any(|told| matches!(told, Told::Close(..)));
+        // Who breaks the protocol is told that, and is cut off.
+        is_closed |= told
+            .iter()
+            .any(|told| matches!(told, Told::Close(code, _) if *code != 1002));
         received.push((*at, bytes));
     }
     let ended = match (body.has_ended() || is_closed, is_last) {

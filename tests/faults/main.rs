@@ -8,12 +8,14 @@
 #![cfg(unix)]
 
 mod body;
+mod churn;
 mod client;
 mod crowd;
 #[path = "../support/decoder.rs"]
 #[allow(dead_code, reason = "it has more words than are needed here")]
 mod decoder;
 mod faults;
+mod herd;
 #[path = "../support/history/mod.rs"]
 mod history;
 mod judge;
@@ -25,6 +27,7 @@ mod proxy_tests;
 mod run;
 mod server;
 mod serving;
+mod storm;
 
 use crate::faults::Fault;
 use crate::run::{Report, Run};

@@ -19,6 +19,7 @@ use crate::judge::{Evidence, InFile, Verdict};
 use crate::matter::{Kept, now};
 use crate::proxy::{End, Proxy, Script};
 use crate::server::{PATIENCE, Server};
+use crate::serving::WAYS;
 
 /// So many clients ask for each target; the last of them is slow.
 const CLIENTS: usize = 3;
@@ -168,8 +169,8 @@ impl Run {
         let directory = directory.join(format!("faults-{}-{seed}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).expect("a directory");
-        // Both ways of serving are the first one, in turns.
-        let life = seed % 2;
+        // Each way of serving is the first one, in turns.
+        let life = seed % WAYS;
         let server = Server::start(&directory, life).await;
         let mut clients = Vec::new();
         for number in 0..CLIENTS * TARGETS.len() {
@@ -325,8 +326,8 @@ impl Run {
     /// each kind.
     async fn is_like_new(&mut self) {
         let left = self.settled().await;
-        // The next of the same kind.
-        self.life += 1;
+        // The next one that serves in the same way.
+        self.life += WAYS - 1;
         self.server.terminate().await;
         self.succeed().await;
         let directory = self.directory.join("another");

@@ -87,9 +87,16 @@ async fn serve() {
     tokio::spawn(obey(stores, handlers.clone(), publishing));
 
     let app = handlers.router();
-    match life % 2 {
-        0 => accept(listener, app, sigterm, &shutdown).await,
-        _ => {
+    match Serves::of(life) {
+        Serves::Ours => {
+            let server = tornadose::Server::new(listener);
+            ours(server, app, sigterm, &shutdown).await;
+        }
+        Serves::OursDetached => {
+            let server = tornadose::Server::new(listener).detached();
+            ours(server, app, sigterm, &shutdown).await;
+        }
+        Serves::Hyper => {
             let listener = tornadose::Listener::new(listener);
             accept(listener, app, sigterm, &shutdown).await;
         }
@@ -167,6 +174,44 @@ impl Handlers {
 
     fn streams(&self) -> usize {
         self.0.iter().map(|(_, events)| events.streams()).sum()
+    }
+}
+
+/// What serves, in turns.
+enum Serves {
+    Ours,
+    OursDetached,
+    /// By hand.
+    Hyper,
+}
+
+impl Serves {
+    fn of(life: u64) -> Self {
+        match life % WAYS {
+            0 => Self::Ours,
+            1 => Self::OursDetached,
+            _ => Self::Hyper,
+        }
+    }
+}
+
+/// After so many lives it is the same again.
+pub(crate) const WAYS: u64 = 3;
+
+async fn ours(server: tornadose::Server, app: Router, mut sigterm: Signal, shutdown: &Shutdown) {
+    let begins = shutdown.clone();
+    tokio::spawn(async move {
+        sigterm.recv().await;
+        begins.begin();
+    });
+    let server = server
+        .shutdown(shutdown)
+        .grace(GRACE)
+        .header_timeout(HEAD_TIMEOUT);
+    match server.serve(app).await {
+        // Those who do not read, or cannot be reached, are cut off.
+        Ok(()) | Err(tornadose::ServeError::CutOff(..)) => {}
+        Err(error) => panic!("{error}"),
     }
 }
 
