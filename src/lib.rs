@@ -153,6 +153,14 @@
 //! or limits what is open, must have its handler [stay](EventSource::attached); what is open
 //! is limited by [`EventSource::max_streams`].
 //!
+//! # A server
+//!
+//! Who has none takes ours, with the feature `serve`: `Server::new(tcp).serve(app).await` serves an
+//! [`EventSource`], an axum `Router` or any other tower service over HTTP/1 and HTTP/2, closes
+//! what takes forever to ask, resets who does not read, bounds what each connection costs and
+//! ends with a [`Shutdown`]. `axum::serve` of axum 0.8 has no time-out for the head of a
+//! request; hyper and hyper-util leave all of this to you.
+//!
 //! # Promises
 //!
 //! - **Order.** A log has one order; of two submits, one of which returned before
@@ -213,6 +221,7 @@
 //! | `redis-tls` | no | the same over TLS |
 //! | `nats` | no | [`backplane::Nats`]: a log in NATS JetStream |
 //! | `detached` | no | `Listener`: streams that leave their server |
+//! | `serve` | no | `Server`: hyper on a listener, with time-outs and bounds |
 //! | `durable` | no | [`backplane::Durable`](backplane): a hub whose log is in a file and outlives the process |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -297,7 +306,7 @@ pub use crate::wire::ws::Envelope;
 /// The project's own texts, tested with the crate.
 #[cfg(doctest)]
 mod texts {
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "serve")]
     #[doc = include_str!("../README.md")]
     mod readme {}
     #[doc = include_str!("../docs/architecture.md")]

@@ -108,6 +108,15 @@ fn every_type_is_what_it_says() {
         Topic:             YES  YES  YES   YES,
         Topics:            YES  YES  YES   YES,
     }
+    #[cfg(feature = "serve")]
+    {
+        use tornadose::{ServeError, Server};
+        #[rustfmt::skip]
+        table! {
+            Server:     YES YES YES YES,
+            ServeError: YES YES YES NO,
+        }
+    }
     #[cfg(feature = "websocket")]
     {
         use tornadose::{Envelope, Origins, WebSocketSubscriber};

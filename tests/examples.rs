@@ -27,6 +27,9 @@ mod firehose;
 mod form;
 #[path = "examples/metrics.rs"]
 mod metrics;
+#[cfg(feature = "serve")]
+#[path = "examples/serve.rs"]
+mod serve;
 #[cfg(feature = "redis")]
 #[allow(dead_code, reason = "the tests of the engine use the rest")]
 #[path = "redis/server.rs"]
@@ -557,6 +560,7 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         .arg("--example=weather")
         .args(cfg!(feature = "detached").then_some("--example=firehose"))
         .args(cfg!(feature = "durable").then_some("--example=durable"))
+        .args(cfg!(feature = "serve").then_some("--example=serve"))
         // As this test was built, so that there is mostly nothing to do.
         .args(["--profile", &profile()])
         .arg("--no-default-features");
@@ -573,6 +577,7 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         ("redis-tls", cfg!(feature = "redis-tls")),
         ("durable", cfg!(feature = "durable")),
         ("nats", cfg!(feature = "nats")),
+        ("serve", cfg!(feature = "serve")),
         ("full", cfg!(feature = "full")),
     ] {
         if on {

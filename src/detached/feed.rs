@@ -147,9 +147,10 @@ impl Feed {
         member.is_none_or(|member| member.pass == self.pass)
     }
 
-    /// Whether somebody has yet to get the batch, or there may be another.
+    /// Whether somebody has yet to get the batch, or there may be another: it may have been
+    /// woken in the middle of a pass, when it was queued already.
     pub(super) fn is_busy(&self) -> bool {
-        self.left > 0 || self.has_more
+        self.left > 0 || self.has_more || self.bell.is_rung()
     }
 
     /// When it has sent something last.

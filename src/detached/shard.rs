@@ -656,6 +656,40 @@ mod tests {
         assert_eq!(figures(), (2, Some(2), 0));
     }
 
+    /// A pass over many sockets takes several turns, between which its feed is queued: what is
+    /// submitted then has it woken to no effect, and must not wait for the one after.
+    #[test]
+    fn what_is_submitted_between_the_turns_of_a_pass_is_sent() {
+        let store = QueueStore::new();
+        let events = EventSource::new(store.clone()).without_keep_alive();
+        let (mut shard, number, _client) = shard_of_one(&events);
+        let Role::Fed(at, ..) = role(&shard, number) else {
+            panic!("it has read everything");
+        };
+        let at = *at;
+        let begins_a_turn = |shard: &mut Shard| {
+            assert_eq!(shard.busy.pop_front(), Some(at));
+            shard.feeds.get_mut(at).expect("its feed").is_queued = false;
+        };
+        begins_a_turn(&mut shard);
+        shard.serve(at);
+        assert!(shard.busy.is_empty());
+        drop(store.submit("1").expect("small"));
+        shard.take_inbox();
+        begins_a_turn(&mut shard);
+        let feed = shard.feeds.get_mut(at).expect("its feed");
+        assert!(matches!(feed.collect(&mut Vec::new()), Collected::Batch));
+        shard.queue(at);
+        drop(store.submit("2").expect("small"));
+        shard.take_inbox();
+        begins_a_turn(&mut shard);
+        shard.serve(at);
+        begins_a_turn(&mut shard);
+        shard.serve(at);
+        assert!(shard.busy.is_empty());
+        assert_eq!(store.stats().delivered, 2);
+    }
+
     /// A feed that is busy has one turn in a round, however often it has been woken.
     #[test]
     fn a_feed_is_queued_once() {

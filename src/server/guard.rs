@@ -68,7 +68,7 @@ impl<S: Socket> Guard<S> {
     ) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(bytes)) => {
-                self.pulse.has_written();
+                self.pulse.has_written(bytes);
                 self.stall.took(bytes);
             }
             Poll::Ready(Err(_)) => {}

@@ -10,6 +10,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::log::Gauge;
 
+/// A ping of HTTP/2, or its answer, is no sign that a client still takes one of ours.
+const SMALL: usize = 64;
+
 /// Told by the parts of one connection, each by itself. Whoever tells of something has the
 /// connection's task polled, too, or is it.
 #[derive(Debug)]
@@ -52,8 +55,10 @@ impl Pulse {
         self.read.add();
     }
 
-    pub(super) fn has_written(&self) {
-        self.written.add();
+    pub(super) fn has_written(&self, bytes: usize) {
+        if bytes > SMALL {
+            self.written.add();
+        }
     }
 
     fn beat(&self) -> Beat {

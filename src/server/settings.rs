@@ -17,6 +17,9 @@ use crate::socket::Terms;
 /// What hyper needs of a buffer.
 const LEAST_BUFFER: usize = 8 << 10;
 
+/// More connections than anybody has ports.
+const MOST: u32 = 1 << 28;
+
 /// Of each stream of HTTP/2.
 const SEND_BUFFER: usize = 16 << 10;
 
@@ -111,8 +114,9 @@ impl Server {
     /// browsers answer by coming back every few seconds, limit the
     /// [streams](crate::EventSource::max_streams). The process needs as many file descriptors
     /// (`ulimit -n`) and some for itself; where they run out, the next connections wait, too.
+    /// At most 2^28.
     pub fn max_connections(self, connections: NonZeroU32) -> Self {
-        self.with(|settings| settings.connections = connections.get())
+        self.with(|settings| settings.connections = connections.get().min(MOST))
     }
 
     /// How long the head of a request may take, however it trickles: from its first byte, or

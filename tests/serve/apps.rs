@@ -169,7 +169,7 @@ async fn http_2_has_the_same_time_outs() {
     let serving = Serving::start(|server| server.header_timeout(long).idle_timeout(long)).await;
     let begun = Instant::now();
     let silent = Multiplexed::connect(&serving).await;
-    let mut idle = Multiplexed::connect(&serving).await;
+    let mut idle = Multiplexed::connect_pinging(&serving).await;
     let mut busy = Multiplexed::connect(&serving).await;
     let mut stream = busy.get("/events").await.into_body();
     drop(idle.get("/ping").await.into_body().collect().await);

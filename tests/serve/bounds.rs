@@ -210,6 +210,19 @@ impl Process {
         begun.elapsed()
     }
 
+    /// The same when it does not change any more.
+    async fn quiet(&self) -> (usize, usize) {
+        let mut queued = self.queued();
+        for _ in 0..20 {
+            sleep(Duration::from_millis(500)).await;
+            let before = std::mem::replace(&mut queued, self.queued());
+            if queued == before {
+                break;
+            }
+        }
+        queued
+    }
+
     /// What the system keeps of what it has written: of all its connections together, and of
     /// the one with the most.
     fn queued(&self) -> (usize, usize) {
@@ -269,13 +282,11 @@ async fn never_read(kind: &str, count: usize, size: usize, stall: Option<Duratio
     let flooded = Instant::now();
     let events = (8 << 20) / size;
     server.ask(&format!("flood {events} {size}")).await;
-    sleep(Duration::from_secs(1)).await;
+    let (queued, most_queued) = server.quiet().await;
     let full = server.tell().await;
-    let (queued, most_queued) = server.queued();
-    assert_eq!(
-        full.subscribers, count,
-        "nobody has stalled for long enough"
-    );
+    // Who is the first to be full may be the first to go, and so may who answers no ping.
+    let there = full.subscribers;
+    assert!(there > count * 9 / 10, "{there} are not reset yet");
 
     let grown = full.resident.saturating_sub(before.resident);
     let each = grown.saturating_sub(SHARED) / count;
@@ -293,7 +304,9 @@ async fn never_read(kind: &str, count: usize, size: usize, stall: Option<Duratio
     assert!(each <= OURS, "{each} B of the server for each");
     assert!(queued / count <= THEIRS, "{queued} B of the system");
 
-    let closed = PATIENCE.min(stall.unwrap_or(Duration::from_secs(30)) + Duration::from_secs(10));
+    // Who has taken something in the first time-out has a second one.
+    let stall = stall.unwrap_or(Duration::from_secs(30));
+    let closed = 2 * stall + Duration::from_secs(10);
     within(closed, "all are reset", server.until(0)).await;
     println!(
         "{kind}: all were reset {:.1?} after the flood began",
@@ -306,8 +319,18 @@ async fn never_read(kind: &str, count: usize, size: usize, stall: Option<Duratio
 #[tokio::test]
 #[ignore = "heavy: tests/bounds"]
 async fn ten_thousand() {
-    for kind in ["attached", "detached", "websocket"] {
-        never_read(kind, 10_000, 1000, None).await;
+    for kind in std::env::var("KINDS")
+        .as_deref()
+        .unwrap_or("attached,detached,websocket")
+        .split(',')
+    {
+        never_read(
+            kind,
+            std::env::var("COUNT").map_or(10_000, |n| n.parse().expect("n")),
+            1000,
+            None,
+        )
+        .await;
     }
 }
 

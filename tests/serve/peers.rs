@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -31,10 +31,24 @@ pub(crate) struct Multiplexed {
 
 impl Multiplexed {
     pub(crate) async fn connect(serving: &Serving) -> Self {
+        Self::connect_with(serving, &Builder::new(TokioExecutor::new())).await
+    }
+
+    /// One that asks all the time whether the server is there.
+    pub(crate) async fn connect_pinging(serving: &Serving) -> Self {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_millis(50))
+            .keep_alive_while_idle(true);
+        Self::connect_with(serving, &builder).await
+    }
+
+    async fn connect_with(serving: &Serving, builder: &Builder<TokioExecutor>) -> Self {
         let tcp = TcpStream::connect(serving.address)
             .await
             .expect("to connect");
-        let shaken = handshake(TokioExecutor::new(), TokioIo::new(tcp)).await;
+        let shaken = builder.handshake(TokioIo::new(tcp)).await;
         let (send, connection) = shaken.expect("a preface");
         Self {
             send,
