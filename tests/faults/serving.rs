@@ -293,7 +293,7 @@ impl Publishing {
                 let _ = is_paused.wait_for(|is_paused| !is_paused).await;
                 self.resting.fetch_sub(1, Ordering::SeqCst);
             }
-            let mut lot = random.u64(1..=4);
+            let mut lot = random.u64(1..=6);
             if publisher == 0 && store != Kept::Durable {
                 lot += self.burst.swap(0, Ordering::Relaxed);
             }
@@ -302,7 +302,7 @@ impl Publishing {
                 .collect();
             count += lot;
             submit(stores, &mut journal, &uids).await;
-            sleep(Duration::from_millis(random.u64(5..40))).await;
+            sleep(Duration::from_millis(random.u64(3..20))).await;
         }
     }
 
