@@ -25,5 +25,8 @@ fn an_address_that_is_taken_is_told() {
     let output = run("serve", &["--listen", &taken]);
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.starts_with("serve: cannot listen on 127.0.0.1:"), "{stderr}");
+    assert!(
+        stderr.starts_with("serve: cannot listen on 127.0.0.1:"),
+        "{stderr}"
+    );
 }

@@ -15,8 +15,8 @@ use crate::server::{PATIENCE, Server};
 /// Tells clients that are to be killed where to go and how many they are.
 const KILLED: &str = "TORNADOSE_TEST_CHURN_KILLED";
 
-/// So many at once.
-const AT_ONCE: usize = 64;
+/// So many at once: most of them wait until the server has enough of them.
+const AT_ONCE: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leaves {

@@ -5,6 +5,7 @@
 //! file descriptors can have, and prints figures.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -26,7 +27,10 @@ const STORM: &str = "TORNADOSE_TEST_STORM_SERVE";
 
 /// When clients come back, each at a time of its own: told at the beginning of a stream,
 /// because who is killed can tell nothing.
-const RETRY: std::ops::Range<u64> = 1_000..10_000;
+const RETRY: Range<u64> = 1_000..10_000;
+
+/// What who is sent away is told; never what it has been told before.
+const FAREWELL: Range<Duration> = Duration::from_secs(20)..Duration::from_secs(30);
 
 async fn start(port: u16, way: &str, head: Duration) -> Server {
     let told = format!("{port} {way} {}", head.as_millis());
@@ -63,7 +67,12 @@ async fn serve() {
     // Who asks for it is sent away at once.
     let short = EventSource::new(queue.clone())
         .permit(|_| Ok(Permit::new().expires_in(Duration::from_millis(1))));
-    let finish = |events: EventSource| events.start(Start::Last(1)).shutdown(&shutdown);
+    let finish = |events: EventSource| {
+        events
+            .start(Start::Last(1))
+            .farewell(FAREWELL.start, FAREWELL.end)
+            .shutdown(&shutdown)
+    };
     let events = finish(EventSource::new(queue.clone()));
     let (of_hub, short) = (finish(of_hub), finish(short));
     // Each client is told another time to come back after.
@@ -180,7 +189,7 @@ async fn eighteen_thousand() {
 // ---------------------------------------------------------------------------
 
 async fn come_and_go(way: &str, times: usize) {
-    let mut server = start(0, way, Duration::from_millis(300)).await;
+    let mut server = start(0, way, Duration::from_millis(200)).await;
     // Where nothing grows any more that grows once: threads, pools, what the allocator
     // keeps for as many at once.
     let (warm, together) = (times / 4, (times / 60).min(500));
