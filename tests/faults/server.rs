@@ -1,5 +1,6 @@
 //! The server, from outside.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
@@ -32,6 +33,22 @@ pub(crate) struct Figures {
     pub(crate) tasks: u64,
     pub(crate) descriptors: u64,
     pub(crate) resident: u64,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            streams,
+            subscribers,
+            tasks,
+            descriptors,
+            resident,
+        } = self;
+        write!(
+            f,
+            "{streams} {subscribers} {tasks} {descriptors} {resident}"
+        )
+    }
 }
 
 impl Server {
