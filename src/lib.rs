@@ -247,6 +247,7 @@ mod event;
 mod gap;
 mod log;
 mod observe;
+mod planted;
 mod position;
 mod stats;
 mod store;

@@ -18,6 +18,7 @@ use super::inbox::Bell;
 use super::rest::{Rest, Sent, send};
 use crate::log::{Cursor, Log};
 use crate::observe::Watched;
+use crate::planted::planted;
 use crate::subscriber::{Admitted, Departure, Grant, OnGap, Open, State, Timer, Waived};
 use crate::subscription::Subscription;
 use crate::wire::chunked::{self, LAST_CHUNK};
@@ -157,6 +158,7 @@ impl Own {
         let sent = send(socket, page);
         if let Sent::Full(taken) = sent {
             self.rest = Rest::of(chunks.drain(..), self.is_last);
+            let taken = if planted("chunk-torn") { 0 } else { taken };
             self.rest.advance(taken);
         }
         chunks.clear();
@@ -181,6 +183,7 @@ impl Own {
     /// The socket is full, and has taken so many bytes.
     fn stall(&mut self, taken: usize) {
         match &mut self.stalled {
+            Some(stalled) if planted("stall-reset-by-events") => stalled.since = Instant::now(),
             Some(stalled) => stalled.taken = stalled.taken.saturating_add(taken),
             none => {
                 *none = Some(Stalled {

@@ -17,6 +17,7 @@ use super::timer::{Due, Timer};
 use crate::detached::{Offering, Outcome};
 use crate::log::End;
 use crate::observe::{Ended, Watched};
+use crate::planted::planted;
 use crate::subscription::{Chunk, Subscription};
 use crate::wire::sse;
 
@@ -344,6 +345,9 @@ impl Open {
     fn close(&mut self, why: Ended) -> Poll<Option<Bytes>> {
         self.grant.watched.ends(why);
         self.state = State::Closing;
+        if planted("drain-without-retry") {
+            return Poll::Ready(None);
+        }
         Poll::Ready(Some(sse::farewell(self.grant.farewell)))
     }
 }

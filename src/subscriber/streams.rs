@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::log::{Latch, Mutex, Notice};
+use crate::planted::planted;
 
 #[derive(Debug)]
 pub(crate) struct Streams {
@@ -123,7 +124,8 @@ impl Admitted {
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
-        self.key.as_ref().is_some_and(|keyed| keyed.1.is_set())
+        let keyed = self.key.as_ref().filter(|_| !planted("revoked-still-sent"));
+        keyed.is_some_and(|keyed| keyed.1.is_set())
     }
 
     pub(crate) fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -137,6 +139,9 @@ impl Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         let mut open = self.streams.open.lock();
+        if planted("stream-count-leak") && self.is_revoked() {
+            return;
+        }
         open.total -= 1;
         if self.is_detached {
             open.detached -= 1;

@@ -49,6 +49,7 @@ use crate::entry::Entry;
 use crate::event::EventName;
 use crate::log::ring;
 use crate::log::slab::Slab;
+use crate::planted::planted;
 use crate::position::{Epoch, Position};
 use crate::topic::{Pattern, Topic};
 use crate::wire::sse::{self, Encoded};
@@ -289,7 +290,7 @@ impl Index {
                 if group.recent.len() > RECENT
                     && let Some((gone, _)) = group.recent.pop_front()
                 {
-                    group.recent_from = gone + 1;
+                    group.recent_from = gone + u64::from(!planted("skip-at-recent"));
                 }
                 after.woken.push(Arc::clone(&group.crowd));
             }
@@ -532,7 +533,7 @@ impl Index {
                 });
             }
         }
-        if mark > 0 {
+        if mark > 0 && !planted("mark-forgotten") {
             self.forgotten.keep(state.name, mark);
         }
     }
