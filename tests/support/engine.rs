@@ -172,6 +172,15 @@ impl Engine {
         });
     }
 
+    /// What is retained was stored so long ago.
+    pub(crate) fn grow_old(&self, age: Duration) {
+        self.change(|state| {
+            for record in state.log.values_mut() {
+                record.age = Some(age);
+            }
+        });
+    }
+
     /// Takes one event out of the middle.
     pub(crate) fn remove(&self, offset: u64) {
         self.change(|state| {
