@@ -213,6 +213,12 @@ impl Engine {
         self.state().stored.clone()
     }
 
+    /// The identity of the log, as it stands in ids.
+    pub(crate) fn epoch(&self) -> String {
+        // The first 11 characters are the epoch, which may have dashes of its own.
+        Position::tagged(self.state().epoch, 1, 0).to_string()[..11].to_owned()
+    }
+
     /// What the log is now, of all that was ever stored: on the way that led here.
     pub(crate) fn truth(&self) -> Vec<(Position, Topic, String)> {
         let state = self.state();

@@ -1,0 +1,486 @@
+//! What each client was told over all of its connections, held against the log: P1 to P5, P9
+//! and P11.
+//!
+//! Of each topic it is known how far a client has everything. A gap moves that on: in memory
+//! it stands where the last of the lost events of a topic stood, so it is of the topic of the
+//! event that stood there. In a log that is kept elsewhere it may be of any.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::decode::Told;
+use super::record::{Connection, Ended, History, Id, Kind, Stamp, Start, uid};
+use super::truth::{Known, Truth};
+use super::{Promise, Violation};
+
+pub(super) fn judge(
+    history: &History,
+    truth: &Truth<'_>,
+    told: &[Vec<(Stamp, Told)>],
+    found: &mut Vec<Violation>,
+) {
+    let mut chains: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (at, connection) in history.connections.iter().enumerate() {
+        chains.entry(connection.chain).or_default().push(at);
+    }
+    for chain in chains.values() {
+        let mut account = Account::new(history, truth, found);
+        for &at in chain {
+            account.begin(at);
+            for (stamp, told) in told.get(at).into_iter().flatten() {
+                account.check_live(*stamp, chain);
+                account.hear(*stamp, told);
+            }
+        }
+        account.check_live(Stamp::MAX, chain);
+    }
+}
+
+struct Account<'a, 'b> {
+    history: &'a History,
+    truth: &'a Truth<'a>,
+    found: &'b mut Vec<Violation>,
+    connection: &'a Connection,
+    at: usize,
+    /// The log that it reads, once that is known.
+    epoch: Option<String>,
+    /// The position that it was told last, in that log.
+    place: u64,
+    /// What there is of topics that it has not been told anything of.
+    floor: Reach,
+    topics: HashMap<String, Reach>,
+    /// The newest that it was told of topics of which that alone counts.
+    values: HashMap<String, u64>,
+    /// Told since it began, or was told that it began anew.
+    seen: HashSet<Id>,
+    /// Told something that is lost, and not told so yet.
+    astray: bool,
+    /// Nothing with an id was told on this connection yet.
+    is_first: bool,
+    /// What was told last on this connection, and whether it was a bookmark.
+    order: Option<(Id, bool)>,
+    is_checked: bool,
+}
+
+/// How far a client is in a topic.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reach {
+    /// It has everything up to there, or was told that it has not. `None`: it is to have
+    /// what comes next, wherever that is.
+    reached: Option<u64>,
+    /// Told since that something is missing, and how much if that was said.
+    excused: Option<Option<u64>>,
+}
+
+impl Reach {
+    fn at(offset: u64) -> Self {
+        Self {
+            reached: Some(offset),
+            excused: None,
+        }
+    }
+}
+
+impl<'a, 'b> Account<'a, 'b> {
+    fn new(history: &'a History, truth: &'a Truth<'a>, found: &'b mut Vec<Violation>) -> Self {
+        Self {
+            history,
+            truth,
+            found,
+            connection: &history.connections[0],
+            at: 0,
+            epoch: None,
+            place: 0,
+            floor: Reach::default(),
+            topics: HashMap::new(),
+            values: HashMap::new(),
+            seen: HashSet::new(),
+            astray: false,
+            is_first: true,
+            order: None,
+            is_checked: false,
+        }
+    }
+
+    fn broken(&mut self, promise: Promise, what: impl Into<String>) {
+        self.found
+            .push(Violation::new(promise, Some(self.at), what));
+    }
+
+    fn begin(&mut self, at: usize) {
+        self.connection = &self.history.connections[at];
+        self.at = at;
+        self.is_first = true;
+        self.order = None;
+        match self.requested() {
+            None if self.connection.requested.is_none() => self.reset(None, Reach::default()),
+            Some(id) if self.epoch.as_deref() != Some(&id.epoch) => {
+                let floor = Reach::at(id.offset);
+                self.reset(Some(&id), floor);
+            }
+            _ => {}
+        }
+    }
+
+    /// The id that it brought, if it is one.
+    fn requested(&self) -> Option<Id> {
+        self.connection.requested.as_deref().and_then(Id::parse)
+    }
+
+    /// It begins anew, there.
+    fn reset(&mut self, id: Option<&Id>, floor: Reach) {
+        self.epoch = id.map(|id| id.epoch.clone());
+        self.place = id.map_or(0, |id| id.offset);
+        self.floor = floor;
+        self.topics.clear();
+        self.values.clear();
+        self.seen.clear();
+        self.astray = false;
+    }
+
+    fn known(&self) -> Option<&'a Known<'a>> {
+        self.truth.log(self.epoch.as_deref()?)
+    }
+
+    /// The topics that it wants every event of.
+    fn wanted(&self) -> Vec<&'a str> {
+        let Some(known) = self.known() else {
+            return Vec::new();
+        };
+        let wants = |topic: &&str| {
+            self.connection.filter.wants(topic) && !self.history.rules.is_latest(topic)
+        };
+        known.topics().filter(wants).collect()
+    }
+
+    fn reach(&mut self, topic: &str) -> &mut Reach {
+        let floor = self.floor;
+        self.topics.entry(topic.to_owned()).or_insert(floor)
+    }
+
+    fn hear(&mut self, stamp: Stamp, told: &Told) {
+        let Some(id) = told.id() else {
+            if let Told::Event { .. } | Told::Gap { .. } = told {
+                self.broken(Promise::Resumable, format!("{told:?} without an id"));
+            }
+            return;
+        };
+        if let Told::Event {
+            prev: Some(prev), ..
+        } = told
+            && let Some((last, _)) = &self.order
+            && last != prev
+        {
+            let what = format!("{id} is said to follow {prev}, not {last}");
+            self.broken(Promise::Reliable, what);
+        }
+        match told {
+            Told::Gap {
+                reason,
+                missed,
+                resume,
+                ..
+            } => {
+                if resume.as_ref() != Some(id) {
+                    self.broken(Promise::Honest, format!("{resume:?} is not {id}"));
+                }
+                self.gap(stamp, id, reason, *missed);
+            }
+            Told::Event { data, .. } => self.event(id, data),
+            _ => self.bookmark(id),
+        }
+        self.is_first = false;
+        self.order = Some((id.clone(), matches!(told, Told::Bookmark(_))));
+        self.place = id.offset;
+    }
+
+    /// Goes on in the log of this id, if it may.
+    fn enter(&mut self, id: &Id) {
+        let live = match self.connection.start {
+            Start::Live => Reach::at(id.offset),
+            Start::Older => Reach::default(),
+        };
+        let is_malformed = self.connection.requested.is_some() && self.requested().is_none();
+        let is_other = self.epoch.as_ref().is_some_and(|epoch| *epoch != id.epoch);
+        if self.epoch.is_some() && !is_other && !(is_malformed && self.is_first) {
+            return;
+        }
+        let floor = match is_other || is_malformed {
+            true => Reach::default(),
+            false => live,
+        };
+        let before = self.epoch.clone();
+        self.reset(Some(id), floor);
+        if (is_other || is_malformed && self.is_first) && !self.wanted().is_empty() {
+            let promise = match self.is_first {
+                true => Promise::Resumable,
+                false => Promise::Reliable,
+            };
+            let what = format!("{id} without a gap, in another log than {before:?}");
+            self.broken(promise, what);
+        }
+    }
+
+    fn event(&mut self, id: &Id, data: &str) {
+        self.enter(id);
+        if !self.seen.insert(id.clone()) {
+            return self.broken(Promise::Unique, format!("{id} again"));
+        }
+        if let Some((last, is_bookmark)) = &self.order
+            && id.epoch == last.epoch
+            && id.offset <= last.offset
+        {
+            let promise = match is_bookmark {
+                true => Promise::Bookmarks,
+                false => Promise::Ordered,
+            };
+            let what = format!("{id} behind {last}");
+            return self.broken(promise, what);
+        }
+        if self.is_first && self.connection.requested.is_some() && id.offset <= self.place {
+            let what = format!("{id} to who brought {}", self.place);
+            self.broken(Promise::Resumable, what);
+        }
+        let Some(known) = self.known() else {
+            return;
+        };
+        let Some(stored) = known.at(id) else {
+            self.astray |= known.has_lost(id);
+            return;
+        };
+        if std::mem::take(&mut self.astray) {
+            let what = format!("no gap before {id}, behind what was lost");
+            self.broken(Promise::Reliable, what);
+        }
+        let submit = self.truth.submits.get(uid(data));
+        let topic = submit.map_or(stored.topic.as_str(), |submit| submit.topic.as_str());
+        if self.history.rules.is_latest(topic) {
+            self.values.insert(topic.to_owned(), id.offset);
+            return;
+        }
+        let Reach { reached, excused } = *self.reach(topic);
+        *self.reach(topic) = Reach::at(id.offset);
+        let Some(reached) = reached else {
+            return;
+        };
+        let missing = known.between(topic, reached, id.offset);
+        let (Some(first), Some(last)) = (missing.first(), missing.last()) else {
+            return self.check_excuse(excused, 0, id);
+        };
+        match excused {
+            None => {
+                let brought = self.is_first && self.connection.requested.is_some();
+                let promise = match brought {
+                    true => Promise::Resumable,
+                    false => Promise::Reliable,
+                };
+                let what = format!("{first} to {last} of {topic:?} are missing before {id}");
+                self.broken(promise, what);
+            }
+            Some(_) => self.check_excuse(excused, missing.len() as u64, id),
+        }
+    }
+
+    /// How many were missing of the only topic that is wanted, of a log elsewhere.
+    fn check_excuse(&mut self, excused: Option<Option<u64>>, missing: u64, id: &Id) {
+        if let Some(Some(missed)) = excused
+            && missed != missing
+            && self.wanted().len() == 1
+        {
+            let what = format!("{missing} were missing before {id}, not {missed}");
+            self.broken(Promise::Honest, what);
+        }
+    }
+
+    fn bookmark(&mut self, id: &Id) {
+        self.enter(id);
+        if let Some((last, _)) = &self.order
+            && id.epoch == last.epoch
+            && id.offset < last.offset
+        {
+            let what = format!("the position {id} behind {last}");
+            self.broken(Promise::Bookmarks, what);
+        }
+        let Some(known) = self.known() else {
+            return;
+        };
+        let is_sure = id.offset == 0 || known.at(id).is_some();
+        if !is_sure || self.astray {
+            return;
+        }
+        for topic in self.wanted() {
+            let Reach { reached, excused } = *self.reach(topic);
+            let Some(reached) = reached else {
+                continue;
+            };
+            let missing = known.between(topic, reached, id.offset + 1);
+            if let (Some(first), Some(last), None) = (missing.first(), missing.last(), excused) {
+                let what = format!("{first} to {last} of {topic:?} are missing before {id}");
+                self.broken(Promise::Bookmarks, what);
+            }
+            if reached < id.offset {
+                *self.reach(topic) = Reach::at(id.offset);
+            }
+        }
+    }
+
+    fn gap(&mut self, stamp: Stamp, id: &Id, reason: &str, missed: Option<u64>) {
+        match reason {
+            "epoch" | "ahead" | "diverged" | "malformed" => {
+                if let Some(what) = self.is_false(id, reason) {
+                    self.broken(Promise::Honest, format!("{reason}: {what}"));
+                }
+                if missed.is_some() {
+                    self.broken(Promise::Honest, format!("{reason} with a number"));
+                }
+                let is_policy = matches!(reason, "epoch" | "malformed");
+                let floor = match self.connection.start {
+                    Start::Live if is_policy => Reach::at(id.offset),
+                    _ => Reach::default(),
+                };
+                self.reset(Some(id), floor);
+            }
+            "evicted" | "slow" | "corrupt" => {
+                if self.epoch.is_none() {
+                    self.reset(Some(id), Reach::default());
+                }
+                if self.epoch.as_deref() != Some(&id.epoch) {
+                    self.broken(Promise::Reliable, format!("{reason} in another log: {id}"));
+                    return self.reset(Some(id), Reach::default());
+                }
+                match self.history.rules.kind {
+                    Kind::Memory => self.lost(stamp, id, reason, missed),
+                    Kind::Latest => self.broken(Promise::Honest, format!("a gap, {reason}")),
+                    Kind::Elsewhere => self.lost_elsewhere(reason, missed),
+                }
+            }
+            other => self.broken(Promise::Honest, format!("a gap of reason {other:?}")),
+        }
+    }
+
+    /// Why there is no reason to say so, if there is none.
+    fn is_false(&self, id: &Id, reason: &str) -> Option<String> {
+        let requested = self.requested();
+        let known = self.truth.log(&id.epoch)?;
+        let last = match self.is_first {
+            true => requested.clone(),
+            false => self.order.as_ref().map(|(id, _)| id.clone()),
+        };
+        let last = last.filter(|last| last.epoch == id.epoch);
+        let is_there = last.as_ref().is_some_and(|last| known.at(last).is_some());
+        match reason {
+            "epoch" if last.is_some() => Some(format!("{last:?} is of this log")),
+            "malformed" if requested.is_some() => Some(format!("{requested:?} is an id")),
+            "ahead" if is_there => Some(format!("{last:?} is in the log")),
+            "diverged" if is_there && known.log.lost.is_empty() => {
+                Some(format!("{last:?} is in the log, which has lost nothing"))
+            }
+            _ if self.history.rules.kind == Kind::Latest => Some("of a log of one".into()),
+            _ => None,
+        }
+    }
+
+    /// A gap in memory: up to where it goes on, everything of the topic that stood there.
+    fn lost(&mut self, stamp: Stamp, id: &Id, reason: &str, missed: Option<u64>) {
+        let Some(known) = self.known() else {
+            return;
+        };
+        let rules = &self.history.rules;
+        let is_wanted =
+            |topic: &&str| self.connection.filter.wants(topic) && !rules.is_latest(topic);
+        let stood = known
+            .at_offset(id.offset)
+            .map(|stored| stored.topic.as_str());
+        let Some(topic) = stood.filter(is_wanted) else {
+            return self.broken(
+                Promise::Honest,
+                format!("{reason} at {id}: not of its topics"),
+            );
+        };
+        let Some(reached) = self.reach(topic).reached else {
+            *self.reach(topic) = Reach::at(id.offset);
+            return;
+        };
+        *self.reach(topic) = Reach::at(id.offset.max(reached));
+        let missing = known.between(topic, reached, id.offset + 1);
+        let Some(last) = missing.last() else {
+            return self.broken(
+                Promise::Honest,
+                format!("{reason} at {id}: nothing is missing"),
+            );
+        };
+        // Who comes back is told of what is behind its id.
+        let brought = self
+            .requested()
+            .map_or(reached, |id| id.offset.max(reached));
+        let behind = known.between(topic, brought, id.offset + 1).len();
+        let is_exact = |missed| missed == missing.len() as u64 || missed == behind as u64;
+        if missed.is_some_and(|missed| !is_exact(missed)) {
+            let what = format!(
+                "{reason} at {id}: {} are missing, not {missed:?}",
+                missing.len()
+            );
+            self.broken(Promise::Honest, what);
+        }
+        let newer = known.behind(topic, *last, stamp);
+        if let Some(keeps) = rules.keeps.filter(|keeps| newer < *keeps) {
+            let what = format!("{last} has {newer} behind it, and {keeps} are kept");
+            self.broken(Promise::Honest, what);
+        }
+    }
+
+    /// A gap of a log elsewhere: of any topic, and it may be that nothing is missing.
+    fn lost_elsewhere(&mut self, reason: &str, missed: Option<u64>) {
+        let was_astray = std::mem::take(&mut self.astray);
+        // What cannot be read is not in what it is held against.
+        if reason == "corrupt" {
+            return;
+        }
+        for topic in self.wanted() {
+            let reach = self.reach(topic);
+            reach.excused = match reach.excused.unwrap_or(Some(0)).zip(missed) {
+                Some((before, now)) if !was_astray => Some(Some(before + now)),
+                _ => Some(None),
+            };
+        }
+    }
+
+    /// P9: everybody who stays has reached the end by then.
+    fn check_live(&mut self, stamp: Stamp, chain: &[usize]) {
+        let (Some(by), Some(last)) = (self.history.live_by, chain.last()) else {
+            return;
+        };
+        if stamp <= by || std::mem::replace(&mut self.is_checked, true) {
+            return;
+        }
+        if !self.history.connections[*last].stays {
+            return;
+        }
+        if self.at != *last || self.connection.ended != Ended::Open {
+            return self.broken(Promise::Live, "it is not there at the end");
+        }
+        let Some(known) = self.known() else {
+            return self.broken(Promise::Live, format!("it is in no log: {:?}", self.epoch));
+        };
+        if !known.log.is_last {
+            self.broken(Promise::Live, "it is in a log that is gone");
+        }
+        if self.astray {
+            self.broken(Promise::Live, "it was not told what was lost");
+        }
+        let topics = known.topics();
+        let topics: Vec<_> = topics
+            .filter(|of| self.connection.filter.wants(of))
+            .collect();
+        for topic in topics {
+            let last = known.last(topic);
+            let has = match self.history.rules.is_latest(topic) {
+                true => self.values.get(topic).copied().unwrap_or_default(),
+                false => self.reach(topic).reached.unwrap_or_default(),
+            };
+            if has < last {
+                let what = format!("it has {topic:?} up to {has}, not {last}");
+                self.broken(Promise::Live, what);
+            }
+        }
+    }
+}
