@@ -159,10 +159,7 @@ impl<'a, 'b> Account<'a, 'b> {
 
     fn hear(&mut self, stamp: Stamp, told: &Told) {
         let Some(id) = told.id() else {
-            if let Told::Event { .. } | Told::Gap { .. } = told {
-                self.broken(Promise::Resumable, format!("{told:?} without an id"));
-            }
-            return;
+            return self.without_id(told);
         };
         if let Told::Event {
             prev: Some(prev), ..
@@ -191,6 +188,33 @@ impl<'a, 'b> Account<'a, 'b> {
         self.is_first = false;
         self.order = Some((id.clone(), matches!(told, Told::Bookmark(_))));
         self.place = id.offset;
+    }
+
+    /// Only a newest value whose place is past is told without its id.
+    fn without_id(&mut self, told: &Told) {
+        let Told::Event { data, .. } = told else {
+            if let Told::Gap { .. } = told {
+                self.broken(
+                    Promise::Resumable,
+                    format!("{} without an id", told.short()),
+                );
+            }
+            return;
+        };
+        let stored = self.truth.place(uid(data));
+        match stored {
+            Some(stored) if self.seen.contains(&stored.id) => {
+                self.broken(Promise::Unique, format!("{} again", stored.id));
+            }
+            Some(stored) if self.history.rules.is_latest(&stored.topic) => {
+                self.seen.insert(stored.id.clone());
+                self.values.insert(stored.topic.clone(), stored.id.offset);
+            }
+            _ => self.broken(
+                Promise::Resumable,
+                format!("{} without an id", told.short()),
+            ),
+        }
     }
 
     /// Goes on in the log of this id, if it may.
@@ -236,13 +260,17 @@ impl<'a, 'b> Account<'a, 'b> {
             let what = format!("{id} behind {last}");
             return self.broken(promise, what);
         }
-        if self.is_first && self.connection.requested.is_some() && id.offset <= self.place {
-            let what = format!("{id} to who brought {}", self.place);
-            self.broken(Promise::Resumable, what);
-        }
         let Some(known) = self.known() else {
             return;
         };
+        let opened = self.connection.opened;
+        if let Some(brought) = self.requested().filter(|_| self.is_first)
+            && brought.epoch == id.epoch
+            && id.offset <= brought.offset
+            && known.was_at(&brought, opened, self.truth)
+        {
+            self.broken(Promise::Resumable, format!("{id} to who brought {brought}"));
+        }
         let Some(stored) = known.at(id) else {
             self.astray |= known.has_lost(id);
             return;
@@ -366,7 +394,9 @@ impl<'a, 'b> Account<'a, 'b> {
             false => self.order.as_ref().map(|(id, _)| id.clone()),
         };
         let last = last.filter(|last| last.epoch == id.epoch);
-        let is_there = last.as_ref().is_some_and(|last| known.at(last).is_some());
+        let is_there = last
+            .as_ref()
+            .is_some_and(|last| known.was_at(last, self.connection.opened, self.truth));
         match reason {
             "epoch" if last.is_some() => Some(format!("{last:?} is of this log")),
             "malformed" if requested.is_some() => Some(format!("{requested:?} is an id")),
