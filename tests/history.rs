@@ -71,7 +71,7 @@ fn client(requested: Option<String>, topics: &[&str], blocks: &[String]) -> Conn
         requested,
         start: Start::Live,
         filter: filter(topics),
-        opened: 1,
+        opened: 500,
         granted: None,
         revoked: None,
         status: Some(200),

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::spawn_local;
 use tokio::time::{advance, sleep};
 use tornadose::{
@@ -174,7 +174,10 @@ async fn serve(shared: Shared, at: usize, source: EventSource, stream: turmoil::
     });
     let mut http = http1::Builder::new();
     // A date is not the same the next time.
-    http.auto_date_header(false).max_buf_size(8192);
+    http.auto_date_header(false)
+        .max_buf_size(8192)
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.plan.stall);
     let connection = http.serve_connection(TokioIo::new(socket), service);
     let _ = connection.with_upgrades().await;
 }

@@ -117,7 +117,13 @@ impl<'a, 'b> Account<'a, 'b> {
                 let floor = Reach::at(id.offset);
                 self.reset(Some(&id), floor);
             }
-            _ => {}
+            // What follows an id is everything behind it.
+            Some(id) => {
+                for reach in self.topics.values_mut().chain([&mut self.floor]) {
+                    reach.reached.get_or_insert(id.offset);
+                }
+            }
+            None => {}
         }
     }
 
@@ -159,10 +165,7 @@ impl<'a, 'b> Account<'a, 'b> {
 
     fn hear(&mut self, stamp: Stamp, told: &Told) {
         let Some(id) = told.id() else {
-            if let Told::Event { .. } | Told::Gap { .. } = told {
-                self.broken(Promise::Resumable, format!("{told:?} without an id"));
-            }
-            return;
+            return self.without_id(told);
         };
         if let Told::Event {
             prev: Some(prev), ..
@@ -193,12 +196,51 @@ impl<'a, 'b> Account<'a, 'b> {
         self.place = id.offset;
     }
 
+    /// Where it begins that begins by policy there. Who wants newest values begins with those
+    /// that there are, which may stand long before what comes next.
+    fn live(&self, id: &Id) -> Reach {
+        let latest = &self.history.rules.latest;
+        let log = self.truth.log(&id.epoch);
+        let mut topics = log.into_iter().flat_map(Known::topics);
+        let wants_values = !latest.is_empty()
+            && topics.any(|topic| {
+                self.connection.filter.wants(topic) && self.history.rules.is_latest(topic)
+            });
+        match self.connection.start {
+            Start::Live if !wants_values => Reach::at(id.offset),
+            _ => Reach::default(),
+        }
+    }
+
+    /// Only a newest value whose place is past is told without its id.
+    fn without_id(&mut self, told: &Told) {
+        let Told::Event { data, .. } = told else {
+            if let Told::Gap { .. } = told {
+                self.broken(
+                    Promise::Resumable,
+                    format!("{} without an id", told.short()),
+                );
+            }
+            return;
+        };
+        let stored = self.truth.place(uid(data));
+        match stored {
+            Some(stored) if self.seen.contains(&stored.id) => {
+                self.broken(Promise::Unique, format!("{} again", stored.id));
+            }
+            Some(stored) if self.history.rules.is_latest(&stored.topic) => {
+                self.seen.insert(stored.id.clone());
+                self.values.insert(stored.topic.clone(), stored.id.offset);
+            }
+            _ => self.broken(
+                Promise::Resumable,
+                format!("{} without an id", told.short()),
+            ),
+        }
+    }
+
     /// Goes on in the log of this id, if it may.
     fn enter(&mut self, id: &Id) {
-        let live = match self.connection.start {
-            Start::Live => Reach::at(id.offset),
-            Start::Older => Reach::default(),
-        };
         let is_malformed = self.connection.requested.is_some() && self.requested().is_none();
         let is_other = self.epoch.as_ref().is_some_and(|epoch| *epoch != id.epoch);
         if self.epoch.is_some() && !is_other && !(is_malformed && self.is_first) {
@@ -206,7 +248,7 @@ impl<'a, 'b> Account<'a, 'b> {
         }
         let floor = match is_other || is_malformed {
             true => Reach::default(),
-            false => live,
+            false => self.live(id),
         };
         let before = self.epoch.clone();
         self.reset(Some(id), floor);
@@ -236,13 +278,17 @@ impl<'a, 'b> Account<'a, 'b> {
             let what = format!("{id} behind {last}");
             return self.broken(promise, what);
         }
-        if self.is_first && self.connection.requested.is_some() && id.offset <= self.place {
-            let what = format!("{id} to who brought {}", self.place);
-            self.broken(Promise::Resumable, what);
-        }
         let Some(known) = self.known() else {
             return;
         };
+        let opened = self.connection.opened;
+        if let Some(brought) = self.requested().filter(|_| self.is_first)
+            && brought.epoch == id.epoch
+            && id.offset <= brought.offset
+            && known.was_at(&brought, opened, self.truth)
+        {
+            self.broken(Promise::Resumable, format!("{id} to who brought {brought}"));
+        }
         let Some(stored) = known.at(id) else {
             self.astray |= known.has_lost(id);
             return;
@@ -309,7 +355,11 @@ impl<'a, 'b> Account<'a, 'b> {
         }
         for topic in self.wanted() {
             let Reach { reached, excused } = *self.reach(topic);
+            // Where it begins it may be said where that is; later it has everything before.
             let Some(reached) = reached else {
+                if !self.is_first {
+                    *self.reach(topic) = Reach::at(id.offset);
+                }
                 continue;
             };
             let missing = known.between(topic, reached, id.offset + 1);
@@ -332,9 +382,8 @@ impl<'a, 'b> Account<'a, 'b> {
                 if missed.is_some() {
                     self.broken(Promise::Honest, format!("{reason} with a number"));
                 }
-                let is_policy = matches!(reason, "epoch" | "malformed");
-                let floor = match self.connection.start {
-                    Start::Live if is_policy => Reach::at(id.offset),
+                let floor = match reason {
+                    "epoch" | "malformed" => self.live(id),
                     _ => Reach::default(),
                 };
                 self.reset(Some(id), floor);
@@ -366,7 +415,9 @@ impl<'a, 'b> Account<'a, 'b> {
             false => self.order.as_ref().map(|(id, _)| id.clone()),
         };
         let last = last.filter(|last| last.epoch == id.epoch);
-        let is_there = last.as_ref().is_some_and(|last| known.at(last).is_some());
+        let is_there = last
+            .as_ref()
+            .is_some_and(|last| known.was_at(last, self.connection.opened, self.truth));
         match reason {
             "epoch" if last.is_some() => Some(format!("{last:?} is of this log")),
             "malformed" if requested.is_some() => Some(format!("{requested:?} is an id")),
