@@ -43,6 +43,8 @@ struct Asked {
     seeds: u64,
     from: u64,
     jobs: usize,
+    /// Runs each twice, to see that it is the same.
+    twice: bool,
 }
 
 /// How many seeds are tried where nothing is asked for.
@@ -60,7 +62,7 @@ fn main() -> ExitCode {
     let asked = match asked(std::env::args().skip(1)) {
         Ok(asked) => asked,
         Err(wrong) => {
-            eprintln!("{wrong}\nusage: [--seeds N] [--from S] [--jobs J]");
+            eprintln!("{wrong}\nusage: [--seeds N] [--from S] [--jobs J] [--twice]");
             return ExitCode::from(2);
         }
     };
@@ -75,7 +77,7 @@ fn main() -> ExitCode {
                     if at >= asked.seeds {
                         return;
                     }
-                    try_seed(asked.from + at, asked.seeds == 1, &sum);
+                    try_seed(asked.from + at, &asked, &sum);
                 }
             });
         }
@@ -97,6 +99,7 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
         seeds: SEEDS,
         from: 0,
         jobs: cores,
+        twice: false,
     };
     while let Some(argument) = arguments.next() {
         let mut number = || {
@@ -107,6 +110,7 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--seeds" => asked.seeds = number()?,
             "--from" => asked.from = number()?,
             "--jobs" => asked.jobs = usize::try_from(number()?).unwrap_or(1).max(1),
+            "--twice" => asked.twice = true,
             // What `cargo test` hands to every test.
             "--quiet" | "-q" | "--nocapture" => {}
             other => return Err(format!("what is {other}?")),
@@ -116,16 +120,13 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
 }
 
 /// Runs one seed, now and then twice, and says what is wrong.
-fn try_seed(seed: u64, is_alone: bool, sum: &Mutex<Sum>) {
+fn try_seed(seed: u64, asked: &Asked, sum: &Mutex<Sum>) {
+    let is_alone = asked.seeds == 1;
     let ran = world::run(seed);
     let mut wrong: Vec<_> = ran.wrong.clone();
-    if seed.is_multiple_of(50) || is_alone {
-        let again = world::run(seed).history;
-        if is_alone && std::env::var_os("DUMP").is_some() {
-            std::fs::write("/tmp/h/d1", ran.history.dump()).unwrap();
-            std::fs::write("/tmp/h/d2", again.dump()).unwrap();
-        }
-        if again.fingerprint() != ran.history.fingerprint() {
+    if asked.twice || is_alone || seed.is_multiple_of(50) {
+        let again = world::run(seed).history.fingerprint();
+        if again != ran.history.fingerprint() {
             wrong.push("it is another history the second time".to_owned());
         }
     }

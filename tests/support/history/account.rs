@@ -69,13 +69,15 @@ struct Reach {
     reached: Option<u64>,
     /// Told since that something is missing, and how much if that was said.
     excused: Option<Option<u64>>,
+    /// In memory, up to where.
+    excused_to: u64,
 }
 
 impl Reach {
     fn at(offset: u64) -> Self {
         Self {
             reached: Some(offset),
-            excused: None,
+            ..Self::default()
         }
     }
 }
@@ -290,7 +292,9 @@ impl<'a, 'b> Account<'a, 'b> {
             self.broken(Promise::Resumable, format!("{id} to who brought {brought}"));
         }
         let Some(stored) = known.at(id) else {
-            self.astray |= known.has_lost(id);
+            // Of a newest value nobody is told that it is lost.
+            let lost = self.truth.at(id);
+            self.astray |= lost.is_some_and(|of| !self.history.rules.is_latest(&of.topic));
             return;
         };
         if std::mem::take(&mut self.astray) {
@@ -303,12 +307,16 @@ impl<'a, 'b> Account<'a, 'b> {
             self.values.insert(topic.to_owned(), id.offset);
             return;
         }
-        let Reach { reached, excused } = *self.reach(topic);
+        let Reach {
+            reached,
+            excused,
+            excused_to,
+        } = *self.reach(topic);
         *self.reach(topic) = Reach::at(id.offset);
         let Some(reached) = reached else {
             return;
         };
-        let missing = known.between(topic, reached, id.offset);
+        let missing = known.between(topic, reached.max(excused_to), id.offset);
         let (Some(first), Some(last)) = (missing.first(), missing.last()) else {
             return self.check_excuse(excused, 0, id);
         };
@@ -349,12 +357,18 @@ impl<'a, 'b> Account<'a, 'b> {
         let Some(known) = self.known() else {
             return;
         };
+        // Who comes back is told the position that it has brought.
+        let is_echo = self.is_first && self.requested().is_some_and(|brought| brought == *id);
         let is_sure = id.offset == 0 || known.at(id).is_some();
-        if !is_sure || self.astray {
+        if !is_sure || is_echo || self.astray {
             return;
         }
         for topic in self.wanted() {
-            let Reach { reached, excused } = *self.reach(topic);
+            let Reach {
+                reached,
+                excused,
+                excused_to,
+            } = *self.reach(topic);
             // Where it begins it may be said where that is; later it has everything before.
             let Some(reached) = reached else {
                 if !self.is_first {
@@ -362,7 +376,7 @@ impl<'a, 'b> Account<'a, 'b> {
                 }
                 continue;
             };
-            let missing = known.between(topic, reached, id.offset + 1);
+            let missing = known.between(topic, reached.max(excused_to), id.offset + 1);
             if let (Some(first), Some(last), None) = (missing.first(), missing.last(), excused) {
                 let what = format!("{first} to {last} of {topic:?} are missing before {id}");
                 self.broken(Promise::Bookmarks, what);
@@ -447,6 +461,10 @@ impl<'a, 'b> Account<'a, 'b> {
                 format!("{reason} at {id}: not of its topics"),
             );
         };
+        // Whatever else is missing before that place has been told, too.
+        for other in self.wanted() {
+            self.reach(other).excused_to = id.offset;
+        }
         let Some(reached) = self.reach(topic).reached else {
             *self.reach(topic) = Reach::at(id.offset);
             return;

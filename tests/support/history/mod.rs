@@ -126,31 +126,6 @@ impl History {
         record::fingerprint(self)
     }
 
-    pub(crate) fn dump(&self) -> String {
-        let mut t = String::new();
-        for s in &self.submits {
-            t += &format!("{} {} {:?}\n", s.uid, s.invoked, s.outcome);
-        }
-        for f in &self.faults {
-            t += &format!("{} {}\n", f.at, f.what);
-        }
-        for i in 0..self.connections.len() {
-            let one = &self.connections[i];
-            t += &format!(
-                "conn {i} {:?} {} {:?}\n",
-                one.requested, one.opened, one.granted
-            );
-            for (s, b) in &one.received {
-                t += &format!("{s} {}\n", b.len());
-            }
-            t += &format!("{:?} {}\n", one.ended, one.closed);
-        }
-        for log in &self.logs {
-            t = t.replace(&log.epoch, "EPOCH");
-        }
-        t
-    }
-
     /// What one client went through, for who has to understand a violation.
     pub(crate) fn show(&self, connection: usize) -> String {
         let Some(of) = self.connections.get(connection) else {
