@@ -124,8 +124,7 @@ impl Admitted {
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
-        let keyed = self.key.as_ref().filter(|_| !planted("revoked-still-sent"));
-        keyed.is_some_and(|keyed| keyed.1.is_set())
+        self.key.as_ref().is_some_and(|keyed| keyed.1.is_set())
     }
 
     pub(crate) fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
