@@ -12,7 +12,7 @@ use crate::log::topics::crowd::Crowd;
 use crate::planted::planted;
 use crate::topic::Pattern;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::log::topics) struct GroupId(pub(super) u32);
 
 /// Those who read by one pattern.
@@ -158,7 +158,8 @@ impl Index {
     fn form(&mut self, pattern: &Pattern) -> GroupId {
         let is_match = |name| pattern.matches(name) || planted("replay-unfiltered");
         let matching = self.names.iter().filter(|(name, _)| is_match(name));
-        let topics: Vec<_> = matching.map(|(_, id)| *id).collect();
+        let mut topics: Vec<_> = matching.map(|(_, id)| *id).collect();
+        topics.sort_unstable();
         let id = GroupId(self.groups.insert(Group {
             pattern: pattern.clone(),
             topics: topics.clone(),
