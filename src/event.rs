@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{InvalidName, InvalidUtf8};
+use crate::planted::planted;
 use crate::topic::Topic;
 
 /// Something to tell every subscriber.
@@ -143,7 +144,11 @@ impl Event {
     /// [`MAX_RETRY`](Self::MAX_RETRY). Default: not sent, which in browsers means
     /// about 3 seconds.
     pub fn retry(mut self, retry: Duration) -> Self {
-        let retry = retry.clamp(Self::MIN_RETRY, Self::MAX_RETRY);
+        let least = match planted("retry-zero") {
+            true => Duration::ZERO,
+            false => Self::MIN_RETRY,
+        };
+        let retry = retry.clamp(least, Self::MAX_RETRY);
         self.retry = u32::try_from(retry.as_millis()).ok();
         self
     }

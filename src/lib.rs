@@ -256,6 +256,7 @@ mod event;
 mod gap;
 mod log;
 mod observe;
+mod planted;
 mod position;
 #[cfg(feature = "serve")]
 mod server;

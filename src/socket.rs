@@ -11,6 +11,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use crate::planted::planted;
+
 /// What who has a connection's socket holds, if its server counts connections; the last
 /// thing to drop.
 pub(crate) type Slot = OwnedSemaphorePermit;
@@ -92,6 +94,9 @@ impl Stall {
 
     /// Something waits for room from now on, if it did not before.
     pub(crate) fn waits(&mut self) {
+        if planted("stall-reset-by-events") {
+            self.0 = None;
+        }
         self.0.get_or_insert_with(|| Full {
             since: Instant::now(),
             taken: 0,

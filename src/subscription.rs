@@ -30,6 +30,7 @@ use crate::gap::Gap;
 use crate::log::topics::{Control, Reader, TopicLog};
 use crate::log::{Cursor, End, Found, LastEventId, Log, Start, Ticket};
 use crate::observe::{Happening, observe};
+use crate::planted::planted;
 use crate::position::Position;
 use crate::topic::Topics;
 use crate::wire::sse;
@@ -392,6 +393,7 @@ impl Subscription {
                 cursor,
                 gap: None,
             } if log.is_lossless() && log.is_at_end(cursor) => Some(log.position(cursor)),
+            Source::Topics { log, .. } if planted("bookmark-early") => log.head(),
             Source::Topics {
                 log,
                 reader,

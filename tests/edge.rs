@@ -107,6 +107,31 @@ fn a_refused_request_registers_nothing() {
 }
 
 #[test]
+fn who_comes_back_is_asked_like_everybody_else() {
+    let (shared, own) = (QueueStore::new(), QueueStore::new());
+    let id = shared.submit("1").expect("open").id().expect("an id");
+    shared.submit("not for mallory").expect("open");
+    own.submit("for ann").expect("open");
+    let chosen = own.clone();
+    let events = EventSource::new(shared.clone()).permit(move |head| match head.header("x-user") {
+        Some("ann") => Ok(Permit::new().store(chosen.clone())),
+        _ => Err(Refusal::FORBIDDEN),
+    });
+    let id = id.to_string();
+    for uri in ["/events", &format!("/events?lastEventId={id}")] {
+        for id in [&*id, "no id"] {
+            let headers = [("x-user", "mallory"), ("last-event-id", id)];
+            let response = events.respond(&request("GET", uri, &headers));
+            assert_eq!(response.status(), 403, "{uri} {id}");
+        }
+    }
+    assert_eq!((shared.subscribers(), events.streams()), (0, 0));
+    let headers = [("x-user", "ann"), ("last-event-id", id.as_str())];
+    let _stream = Reader::of(events.respond(&get(&headers)));
+    assert_eq!((shared.subscribers(), own.subscribers()), (0, 1));
+}
+
+#[test]
 fn every_refusal_is_its_status() {
     for (refusal, status) in [
         (Refusal::UNAUTHORIZED, 401),

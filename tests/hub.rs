@@ -131,6 +131,31 @@ fn one_position_resumes_all_topics() {
     assert!(now(&mut read_after(&hub, ids[4], &["a", "b"])).is_empty());
 }
 
+/// A pattern keeps its newest 4,096 events by themselves.
+#[test]
+fn there_is_no_seam_where_the_newest_events_of_a_pattern_begin() {
+    const ALL: usize = 5000;
+    let hub = keeping(ALL);
+    let _keeps = read(&hub, Start::Live, &["#"]);
+    let ids: Vec<_> = (0..ALL)
+        .map(|n| submit(&hub, ["a", "b"][n % 2], &n.to_string()))
+        .collect();
+    let begins = ALL - 4096;
+    for at in [
+        0,
+        begins - 3,
+        begins - 2,
+        begins - 1,
+        begins,
+        begins + 1,
+        ALL - 2,
+    ] {
+        let expected: Vec<_> = (at + 1..ALL).map(|n| n.to_string()).collect();
+        let told = now(&mut read_after(&hub, ids[at], &["#"]));
+        assert!(told == expected, "{at}: {:?}", told.first());
+    }
+}
+
 #[test]
 fn what_is_lost_is_told_where_the_last_of_it_stood() {
     let hub = keeping(2);
@@ -357,7 +382,8 @@ async fn who_has_an_interval_gets_the_last_value_when_it_is_over() {
         tokio::time::advance(second / 5).await;
     }
     let begun = tokio::time::Instant::now();
-    let last = reader.recv().await.expect("an event");
+    let last = tokio::time::timeout(second, reader.recv()).await;
+    let last = last.expect("in time").expect("an event");
     assert_eq!(last.event().map(|event| event.data()), Some("5"));
     // Within a tick of the clock.
     assert!(begun.elapsed() <= second / 5 + Duration::from_millis(2));

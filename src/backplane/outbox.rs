@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::{Append, AppendError};
 use crate::error::SubmitError;
 use crate::event::Event;
+use crate::planted::planted;
 use crate::position::Position;
 use crate::topic::Topic;
 
@@ -197,6 +198,9 @@ impl Batch {
         for ((append, answer), told) in events.zip(answers.into_iter().chain(rest)) {
             let told = told.map_err(|error| match error {
                 AppendError::Unavailable => SubmitError::Unavailable(append.event),
+                AppendError::Unknown if planted("unknown-told-as-not-stored") => {
+                    SubmitError::Unavailable(append.event)
+                }
                 AppendError::Unknown => SubmitError::Unknown(append.event),
                 AppendError::Refused(reason) => SubmitError::Refused {
                     event: append.event,

@@ -596,6 +596,12 @@ mod tests {
         let poll = Poll::new().expect("a poll");
         let waker = mio::Waker::new(poll.registry(), INBOX).expect("a waker");
         let mut shard = Shard::new(poll, Arc::new(Inbox::new(waker)), Terms::DEFAULT);
+        let (number, client) = adopted(&mut shard, events);
+        (shard, number, client)
+    }
+
+    /// One more stream that has been driven once, and its client.
+    fn adopted(shard: &mut Shard, events: &EventSource) -> (u32, net::TcpStream) {
         let listener = net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let client = net::TcpStream::connect(address).expect("a listener");
@@ -609,7 +615,7 @@ mod tests {
         });
         let number = shard.ready.pop_front().expect("it goes on");
         shard.drive(number);
-        (shard, number, client)
+        (number, client)
     }
 
     fn role(shard: &Shard, number: u32) -> &Role {
@@ -626,6 +632,27 @@ mod tests {
         assert!(shard.ready.is_empty());
         shard.unfeed_behind(number, Taken::Part(0));
         assert_eq!(shard.ready, [number]);
+    }
+
+    /// One may leave between two turns of a pass. Who takes its place has the batch already.
+    #[test]
+    fn who_takes_the_place_of_another_gets_no_batch_twice() {
+        let store = QueueStore::new();
+        let events = EventSource::new(store.clone()).without_keep_alive();
+        let (mut shard, first, _client) = shard_of_one(&events);
+        let Role::Fed(at, ..) = role(&shard, first) else {
+            panic!("it has read everything");
+        };
+        let at = *at;
+        let [second, third, last] = [(); 3].map(|()| adopted(&mut shard, &events));
+        drop(store.submit("x").expect("small"));
+        let feed = shard.feeds.get_mut(at).expect("its feed");
+        assert!(matches!(feed.collect(&mut Vec::new()), Collected::Batch));
+        assert_eq!(feed.next_member(), Some(last.0));
+        shard.remove(first);
+        let feed = shard.feeds.get_mut(at).expect("its feed");
+        let others: Vec<_> = std::iter::from_fn(|| feed.next_member()).collect();
+        assert_eq!(others, [third.0, second.0]);
     }
 
     /// What a feed has skipped for one who then reads by itself is skipped once.

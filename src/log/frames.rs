@@ -13,6 +13,7 @@ use super::ring::Ring;
 use super::sync::Mutex;
 use super::{Cursor, Found, Log, PAGE, Run};
 use crate::entry::Entry;
+use crate::planted::planted;
 use crate::position::Position;
 use crate::wire::ws::{self, Envelope};
 
@@ -99,7 +100,8 @@ fn take(
     cache: &Mutex<Option<Run>>,
 ) -> Option<(Taken, u64)> {
     let first = ring.get(from)?;
-    if envelope == Envelope::Full && prev != Some(first.id().before()) {
+    let is_alone = prev != Some(first.id().before()) && !planted("prev-of-another");
+    if envelope == Envelope::Full && is_alone {
         return Some((Taken::Alone(first.clone()), from + 1));
     }
     if let Some(cached) = cache.try_lock()

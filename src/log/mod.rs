@@ -70,6 +70,7 @@ use crate::error::SubmitError;
 use crate::event::Event;
 use crate::gap::{Gap, GapReason};
 use crate::observe::{Happening, observe};
+use crate::planted::planted;
 use crate::position::Position;
 use crate::stats::Stats;
 use crate::subscription::Subscribe;
@@ -236,10 +237,15 @@ impl Log {
                 return Err(SubmitError::Full(event));
             }
         }
+        if planted("wake-before-append") {
+            self.waiters.wake_parked();
+        }
         let (position, evicted) = ring.append(encoded, now);
         let room = ring.counts_readers() && !ring.is_over();
         drop(ring);
-        self.waiters.wake_parked();
+        if !planted("wake-before-append") {
+            self.waiters.wake_parked();
+        }
         if room && !evicted.is_empty() {
             self.room.wake_parked();
         }
@@ -320,12 +326,14 @@ impl Log {
 
     pub(crate) fn unsubscribe(&self, cursor: &mut Cursor) {
         drop(self.waiters.leave(&mut cursor.ticket));
-        if self.counts(cursor) {
+        if self.counts(cursor) && !planted("held-by-the-gone") {
             let mut ring = self.ring.write();
             ring.leave(cursor.next);
             self.let_go(ring);
         }
-        self.register.leave(&cursor.seated);
+        if !planted("entry-leak") {
+            self.register.leave(&cursor.seated);
+        }
     }
 
     /// What there is, and who reads it.
@@ -450,6 +458,7 @@ impl Log {
         if cursor.next < window.oldest {
             match self.config.lag {
                 Lag::Conflate => cursor.skip_to(window.oldest),
+                Lag::Overflow(_) if planted("swallowed-lag") => cursor.skip_to(window.oldest),
                 Lag::Overflow(Overflow::Disconnect) => {
                     self.register.disconnect(&cursor.seated);
                     return (Poll::Ready(Found::End(End::Slow)), None);
@@ -462,7 +471,9 @@ impl Log {
                 }
             }
         }
-        if let Some((taken, next)) = take(ring, cursor.next) {
+        if !(planted("end-before-the-last") && ring.is_closed())
+            && let Some((taken, next)) = take(ring, cursor.next)
+        {
             cursor.seated.deliver(next - cursor.next);
             cursor.move_to(next);
             return (Poll::Ready(Found::Events(taken)), None);
@@ -493,6 +504,7 @@ impl Log {
         let mut to = from;
         for entry in ring.range(from) {
             if to > from && joined.len() + entry.sse().len() > PAGE {
+                to += u64::from(planted("skip-at-page"));
                 break;
             }
             joined.extend_from_slice(entry.sse());

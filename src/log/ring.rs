@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::retention::Retention;
 use super::start::Window;
 use crate::entry::Entry;
+use crate::planted::planted;
 use crate::position::{Epoch, Position};
 use crate::wire::sse::Encoded;
 
@@ -112,7 +113,7 @@ impl Ring {
             if !over && !self.is_expired(oldest, now) {
                 break;
             }
-            if oldest.readers > 0 && !(stalled && over) {
+            if oldest.readers > 0 && !(stalled && over) && !planted("evict-the-unread") {
                 break;
             }
             if let Some(readers) = &mut self.readers {
@@ -143,7 +144,8 @@ impl Ring {
 
     /// Whether more is held than the retention asks for.
     pub(crate) fn is_over(&self) -> bool {
-        self.slots.len() > self.retention.events || self.bytes > self.retention.bytes
+        let held = self.slots.len() + usize::from(planted("evict-one-too-many"));
+        held > self.retention.events || self.bytes > self.retention.bytes
     }
 
     /// Whether a submitter need not wait.

@@ -13,6 +13,7 @@
 //! that is the current version, else with the current value.
 
 use crate::gap::{Gap, GapReason};
+use crate::planted::planted;
 use crate::position::{Epoch, Position};
 
 /// Where a subscription begins that brings no id, or one that cannot be judged.
@@ -81,15 +82,24 @@ impl Window {
                 self.unknown(start, GapReason::Malformed, None)
             }
             Some(LastEventId::At(id)) if id.epoch() != self.epoch => {
+                if planted("no-gap-on-epoch") {
+                    return (self.start(start), None);
+                }
                 self.unknown(start, GapReason::Epoch, Some(id))
             }
             Some(LastEventId::At(id)) if id.offset() >= self.next => {
+                if planted("ahead-is-live") {
+                    return (self.next, None);
+                }
                 self.unknown(Start::Oldest, GapReason::Ahead, Some(id))
             }
-            Some(LastEventId::At(id)) if id.offset() + 1 < self.oldest => {
+            Some(LastEventId::At(id))
+                if id.offset() + u64::from(!planted("false-gap")) < self.oldest =>
+            {
                 let gap = self.gap_before(self.oldest, GapReason::Evicted, id.offset() + 1);
                 (self.oldest, Some(gap))
             }
+            Some(LastEventId::At(id)) if planted("skip-at-splice") => (id.offset() + 2, None),
             Some(LastEventId::At(id)) => (id.offset() + 1, None),
         }
     }
@@ -100,7 +110,7 @@ impl Window {
             Some(LastEventId::At(id))
                 if id.epoch() == self.epoch && id.offset() < self.next && id.tag().is_none() =>
             {
-                id.offset() + 1
+                id.offset() + u64::from(!planted("value-told-again"))
             }
             _ => self.oldest,
         }

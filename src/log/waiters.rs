@@ -18,6 +18,7 @@ use std::mem;
 use std::task::Waker;
 
 use super::sync::{AtomicUsize, Mutex, Ordering, fence};
+use crate::planted::planted;
 
 /// Chosen arbitrarily: enough that two cores seldom meet, few enough that a
 /// submit with nobody waiting costs little.
@@ -186,6 +187,7 @@ impl Shard {
         }
         let (_, waker) = self.parked.swap_remove(at);
         if let Some((moved, _)) = self.parked.get(at)
+            && !planted("wake-lost-on-drop")
             && let Some(place) = self.places.get_mut(*moved as usize)
         {
             *place = at as u32;

@@ -17,6 +17,7 @@ use super::timer::{Due, Timer};
 use crate::detached::{Offering, Outcome};
 use crate::log::End;
 use crate::observe::{Ended, Watched};
+use crate::planted::planted;
 use crate::subscription::{Chunk, Subscription};
 use crate::wire::sse;
 
@@ -264,7 +265,7 @@ impl Open {
             State::Closing => return Poll::Ready(None),
         }
         // Who is no longer permitted gets nothing more, whatever is waiting for it.
-        if self.grant.admitted.is_revoked() {
+        if self.grant.admitted.is_revoked() && !planted("revoked-still-sent") {
             return self.close(Ended::Revoked);
         }
         if self.timer.is_over() {
@@ -273,7 +274,9 @@ impl Open {
         loop {
             return match self.subscription.poll_chunk(cx) {
                 // What was submitted behind a revocation has been found, too.
-                Poll::Ready(Some(_)) if self.grant.admitted.is_revoked() => {
+                Poll::Ready(Some(_))
+                    if self.grant.admitted.is_revoked() && !planted("revoked-still-sent") =>
+                {
                     self.close(Ended::Revoked)
                 }
                 Poll::Ready(Some(Chunk::Gap(_))) if self.grant.on_gap == OnGap::Stop => {
@@ -344,6 +347,9 @@ impl Open {
     fn close(&mut self, why: Ended) -> Poll<Option<Bytes>> {
         self.grant.watched.ends(why);
         self.state = State::Closing;
+        if planted("drain-without-retry") {
+            return Poll::Ready(None);
+        }
         Poll::Ready(Some(sse::farewell(self.grant.farewell)))
     }
 }

@@ -52,6 +52,27 @@ async fn a_process_that_comes_later_has_what_was_stored_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_is_as_old_as_its_engine_says() {
+    let minute = Duration::from_secs(60);
+    let engine = Engine::new();
+    let hub = || async {
+        let builder = Hub::builder().default_policy(Policy::default().age(minute));
+        builder.open(engine.clone()).await.expect("an engine")
+    };
+    let early = hub().await;
+    let first = store(&early, "a", "1").await;
+    store_here(&early, "a", "2").await;
+    engine.grow_old(minute / 2);
+    let late = hub().await;
+    let mut reader = read(&late, Start::Oldest, &["a"]);
+    assert_eq!(next_of(&mut reader, 2).await, ["1", "2"]);
+    tokio::time::advance(minute / 2).await;
+    store_here(&late, "a", "3").await;
+    let mut reader = read_after(&late, first, &["a"]);
+    assert_eq!(next_of(&mut reader, 2).await, ["gap evicted", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_burst_is_stored_in_order_and_in_few_batches() {
     let engine = Engine::new();
     let hub = hub(&engine).await;

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::planted::planted;
 use crate::position::{Position, Tag};
 
 /// The tags of the newest events, 4 bytes for each.
@@ -100,7 +101,7 @@ impl Lineage {
             };
         };
         match self.tag(id.offset()) {
-            Some(known) if known == tag => Judged::Same,
+            Some(known) if known == tag || planted("tag-ignored") => Judged::Same,
             known => match (self.fork(id), known) {
                 (Some(fork), _) => Judged::Forked(fork),
                 (None, Some(_)) => Judged::Diverged,

@@ -74,6 +74,7 @@ use crate::error::{SubmitAllError, SubmitError};
 use crate::event::Event;
 use crate::gap::{Gap, GapReason};
 use crate::observe::{Happening, observe};
+use crate::planted::planted;
 use crate::position::Position;
 use crate::subscription::Subscribe;
 use crate::topic::{Topic, Topics};
@@ -290,6 +291,9 @@ impl TopicLog {
                 let tell = |reason| Some((reason, Some(id)));
                 match judged {
                     _ if doubt.is_some() => (Begin::By(Start::Live), None),
+                    Judged::Same if planted("repeat-at-splice") => {
+                        (Begin::After(id.offset().saturating_sub(1)), None)
+                    }
                     Judged::Same => (Begin::After(id.offset()), None),
                     Judged::Other => (by_policy, tell(GapReason::Epoch)),
                     Judged::Foreign => (by_policy, Some((GapReason::Malformed, None))),

@@ -21,6 +21,7 @@ use super::received::Received;
 use crate::log::End;
 use crate::log::topics::Control;
 use crate::observe::{Ended, Watched};
+use crate::planted::planted;
 use crate::position::Position;
 use crate::subscriber::access::Entered;
 use crate::subscriber::shutdown::Departure;
@@ -350,6 +351,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         };
         let (code, why) = match (frames, open.subscription.end()) {
             (Some(frames), _) => {
+                self.is_pinged &= !planted("alive-while-sending");
                 self.socket.get_mut().send(frames);
                 return Poll::Ready(());
             }
