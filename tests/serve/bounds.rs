@@ -221,7 +221,7 @@ impl Process {
     /// The same when it does not change any more.
     async fn quiet(&self) -> (usize, usize) {
         let (begun, mut queued) = (Instant::now(), self.queued());
-        while begun.elapsed() < Duration::from_secs(8) {
+        while begun.elapsed() < Duration::from_secs(15) {
             sleep(Duration::from_millis(500)).await;
             let before = std::mem::replace(&mut queued, self.queued());
             if queued == before {
