@@ -23,6 +23,10 @@ pub(crate) struct Terms {
     /// `SO_SNDBUF`, in bytes.
     pub(crate) send_buffer: Option<usize>,
     /// `TCP_NOTSENT_LOWAT`, in bytes.
+    #[cfg_attr(
+        not(any(target_os = "android", target_os = "linux")),
+        allow(dead_code, reason = "nobody else has it")
+    )]
     pub(crate) unsent: usize,
     pub(crate) stall: Duration,
     /// The least that a client takes in that time, in bytes.

@@ -28,7 +28,8 @@ use crate::socket::Terms;
 /// # }
 /// ```
 ///
-/// With hyper, serve what [`accept`](Self::accept) returns:
+/// The `Server` of the feature `serve` does the same if it is told `detached()`. With hyper,
+/// serve what [`accept`](Self::accept) returns:
 /// `http1::Builder::new().serve_connection(TokioIo::new(io), events)`; it must not be told
 /// `writev(false)`, which would hide the streams from it.
 ///

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Response, StatusCode, Version};
+use http::{Method, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -41,9 +41,10 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn call(&self, mut request: http::Request<Incoming>) -> Self::Future {
-        let open = self.pulse.request(request.version() >= Version::HTTP_2);
-        // A WebSocket over HTTP/2 has a body that does not end.
-        let has_body = !request.body().is_end_stream() && request.method() != http::Method::CONNECT;
+        let mut open = self.pulse.request(request.version() >= Version::HTTP_2);
+        // A WebSocket over HTTP/2 has a body that does not end, and is not in its answer's.
+        let connects = request.method() == Method::CONNECT;
+        let has_body = !request.body().is_end_stream() && !connects;
         request.extensions_mut().insert(self.peer);
         let mut service = self.service.clone();
         let answer = async move {
@@ -61,6 +62,9 @@ where
                 answer.await
             };
             let (head, body) = answer.map_err(Into::into)?.into_parts();
+            if connects && head.status.is_success() {
+                open.stays();
+            }
             let body = Answer {
                 body: Some(Box::pin(body)),
                 _open: open,

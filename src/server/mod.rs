@@ -119,8 +119,8 @@ const CUT: Duration = Duration::from_secs(1);
 ///
 /// A connection has a task and a few timers. With an event stream it takes about 20 KiB, and
 /// if its client does not read less than 48 KiB and 32 KiB of the system's memory; with a
-/// WebSocket less; with a stream that has [left](Self::detached) less than 16 KiB, and next
-/// to nothing while it keeps up. Each request costs two allocations beyond hyper's own. A request carries the
+/// WebSocket less; with a stream that has left it (feature `detached`) less than 24 KiB, and
+/// next to nothing while it keeps up. Each request costs two allocations beyond hyper's own. A request carries the
 /// address of its client as an extension, a [`SocketAddr`].
 ///
 /// # What it cannot

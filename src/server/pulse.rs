@@ -29,7 +29,17 @@ pub(super) struct Pulse {
 
 /// A request that is not over.
 #[derive(Debug)]
-pub(super) struct Request(Arc<Pulse>);
+pub(super) struct Request {
+    pulse: Arc<Pulse>,
+    stays: bool,
+}
+
+impl Request {
+    /// It is not over when its answer is, but goes on out of sight, to the connection's end.
+    pub(super) fn stays(&mut self) {
+        self.stays = true;
+    }
+}
 
 impl Pulse {
     pub(super) fn new() -> Self {
@@ -48,7 +58,10 @@ impl Pulse {
         if is_multiplexed && self.multiplexed.get() == 0 {
             self.multiplexed.add();
         }
-        Request(Arc::clone(self))
+        Request {
+            pulse: Arc::clone(self),
+            stays: false,
+        }
     }
 
     pub(super) fn has_read(&self) {
@@ -76,7 +89,9 @@ impl Pulse {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        self.0.open.sub();
+        if !self.stays {
+            self.pulse.open.sub();
+        }
     }
 }
 

@@ -134,7 +134,8 @@ impl Server {
         self.with(|settings| settings.body = body)
     }
 
-    /// How long a connection may be without a request, once it has had one. Default: 60 s.
+    /// How long a connection may be without a request, once it has had one. Default: 60 s. One
+    /// of HTTP/2 that has had a WebSocket has no such time: it is pinged.
     pub fn idle_timeout(self, idle: Duration) -> Self {
         self.with(|settings| settings.patience.idle = idle)
     }

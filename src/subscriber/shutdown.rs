@@ -20,7 +20,7 @@ use crate::observe::{Happening, observe};
 /// event stream never ends by itself. So begin this first, then stop the server. What
 /// is left then are clients that do not read; they are worth no more than a while.
 ///
-/// With hyper:
+/// `Server::shutdown` (feature `serve`) does all of this. With hyper:
 ///
 /// ```
 /// # #[cfg(all(unix, feature = "hyper"))]

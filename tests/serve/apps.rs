@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket};
 use tornadose::{EventSource, QueueStore, Server};
 
 use crate::peers::{Multiplexed, assert_between, until};
 use crate::serving::{EVENTS, End, HANDSHAKE, PING, Peer, Serving};
-use crate::vocabulary::{SECOND, submit, until_subscribers};
+use crate::vocabulary::{SECOND, submit, until_subscribers, within};
 
 /// What any of them is served at.
 async fn bound() -> (TcpListener, SocketAddr) {
@@ -184,6 +186,35 @@ async fn http_2_has_the_same_time_outs() {
     let begun = Instant::now();
     let _ = busy.connection.await.expect("no panic");
     assert_between(begun.elapsed(), long.mul_f64(0.8), long + 3 * SECOND);
+}
+
+/// It is no request any more, and no answer, and as quiet as it likes.
+#[tokio::test]
+async fn a_websocket_over_http_2_is_not_idle() {
+    let idle = Duration::from_millis(300);
+    let serving = Serving::start(|server| server.idle_timeout(idle)).await;
+    let mut client = Multiplexed::connect(&serving).await;
+    // By the first answer it is known what the server offers.
+    drop(client.get("/ping").await.into_body().collect().await);
+    let request = Request::connect("http://localhost/socket")
+        .extension(hyper::ext::Protocol::from_static("websocket"))
+        .header("sec-websocket-version", "13")
+        .body(Empty::new())
+        .expect("a request");
+    let answer = within(5 * SECOND, "an answer", client.send.send_request(request));
+    let answer = answer.await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let upgraded = within(5 * SECOND, "a socket", hyper::upgrade::on(answer)).await;
+    let mut socket = TokioIo::new(upgraded.expect("a socket"));
+    tokio::time::sleep(4 * idle).await;
+    submit(&serving.store, "late");
+    let mut received = Vec::new();
+    within(5 * SECOND, "an event", async {
+        while !String::from_utf8_lossy(&received).contains("\"data\":\"late\"") {
+            assert!(socket.read_buf(&mut received).await.expect("open") > 0);
+        }
+    })
+    .await;
 }
 
 #[cfg(feature = "detached")]

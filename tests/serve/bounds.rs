@@ -221,7 +221,7 @@ impl Process {
     /// The same when it does not change any more.
     async fn quiet(&self) -> (usize, usize) {
         let (begun, mut queued) = (Instant::now(), self.queued());
-        while begun.elapsed() < Duration::from_secs(3) {
+        while begun.elapsed() < Duration::from_secs(15) {
             sleep(Duration::from_millis(500)).await;
             let before = std::mem::replace(&mut queued, self.queued());
             if queued == before {
@@ -330,18 +330,9 @@ async fn never_read(kind: &str, count: usize, size: usize, stall: Option<Duratio
 #[tokio::test]
 #[ignore = "heavy: tests/bounds"]
 async fn ten_thousand() {
-    for kind in std::env::var("KINDS")
-        .as_deref()
-        .unwrap_or("attached,detached,websocket")
-        .split(',')
-    {
-        never_read(
-            kind,
-            std::env::var("COUNT").map_or(10_000, |n| n.parse().expect("n")),
-            1000,
-            None,
-        )
-        .await;
+    let stall = Some(Duration::from_secs(30));
+    for kind in ["attached", "detached", "websocket"] {
+        never_read(kind, 10_000, 1000, stall).await;
     }
 }
 
