@@ -26,7 +26,7 @@ struct State {
     log: BTreeMap<u64, Record>,
     /// More than this is let go of.
     most: usize,
-    latest: HashMap<Topic, Record>,
+    latest: BTreeMap<String, Record>,
     once: HashMap<String, Position>,
     /// Everything that was ever stored, whatever became of it.
     stored: Vec<(Position, Topic, String)>,
@@ -58,7 +58,7 @@ impl Engine {
             next: 1,
             log: BTreeMap::new(),
             most,
-            latest: HashMap::new(),
+            latest: BTreeMap::new(),
             once: HashMap::new(),
             stored: Vec::new(),
             tags: 100,
@@ -151,9 +151,8 @@ impl Engine {
     pub(crate) fn take_back(&self, events: u64, values: &[(&str, u64)]) {
         self.change(|state| {
             for (topic, offset) in values {
-                let topic = topic.parse().expect("a topic");
                 let before = state.log.get(offset).expect("an event").clone();
-                state.latest.insert(topic, before);
+                state.latest.insert((*topic).to_owned(), before);
             }
         });
         self.forget(events);
@@ -204,6 +203,12 @@ impl Engine {
         self.state().stored.clone()
     }
 
+    /// The identity of the log, as it stands in ids.
+    pub(crate) fn epoch(&self) -> String {
+        // The first 11 characters are the epoch, which may have dashes of its own.
+        Position::tagged(self.state().epoch, 1, 0).to_string()[..11].to_owned()
+    }
+
     /// What the log is now, of all that was ever stored: on the way that led here.
     pub(crate) fn truth(&self) -> Vec<(Position, Topic, String)> {
         let state = self.state();
@@ -241,7 +246,8 @@ impl State {
         let record = Record::new(position, content);
         self.log.insert(position.offset(), record.clone());
         if append.is_latest {
-            self.latest.insert(append.topic.clone(), record);
+            let topic = append.topic.as_str().to_owned();
+            self.latest.insert(topic, record);
         }
         if let Some(key) = append.event.once_key() {
             self.once.insert(key.to_owned(), position);

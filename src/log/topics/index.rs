@@ -459,6 +459,9 @@ impl Index {
         }
         let groups = self.patterns.iter();
         let groups = groups.filter(|(pattern, _)| pattern.matches(name));
+        // In one order, so that what happens again happens in the same way.
+        let mut groups: Vec<_> = groups.map(|(_, id)| *id).collect();
+        groups.sort_unstable();
         self.born = self.born.wrapping_add(1);
         let born = self.born;
         let mut state = State {
@@ -472,13 +475,12 @@ impl Index {
             crowd: None,
             readers: 0,
             hold: None,
-            groups: groups.map(|(_, id)| *id).collect(),
+            groups: groups.clone(),
             tally: Tally::default(),
         };
         if !state.groups.is_empty() {
             state.tally.begin();
         }
-        let groups = state.groups.clone();
         let waits = state.policy.stall();
         state.hold = waits.map(|stall| Hold::new(stall, self.holders_in(&groups)));
         let id = TopicId {

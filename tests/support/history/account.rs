@@ -69,13 +69,15 @@ struct Reach {
     reached: Option<u64>,
     /// Told since that something is missing, and how much if that was said.
     excused: Option<Option<u64>>,
+    /// In memory, up to where.
+    excused_to: u64,
 }
 
 impl Reach {
     fn at(offset: u64) -> Self {
         Self {
             reached: Some(offset),
-            excused: None,
+            ..Self::default()
         }
     }
 }
@@ -117,7 +119,13 @@ impl<'a, 'b> Account<'a, 'b> {
                 let floor = Reach::at(id.offset);
                 self.reset(Some(&id), floor);
             }
-            _ => {}
+            // What follows an id is everything behind it.
+            Some(id) => {
+                for reach in self.topics.values_mut().chain([&mut self.floor]) {
+                    reach.reached.get_or_insert(id.offset);
+                }
+            }
+            None => {}
         }
     }
 
@@ -159,10 +167,7 @@ impl<'a, 'b> Account<'a, 'b> {
 
     fn hear(&mut self, stamp: Stamp, told: &Told) {
         let Some(id) = told.id() else {
-            if let Told::Event { .. } | Told::Gap { .. } = told {
-                self.broken(Promise::Resumable, format!("{told:?} without an id"));
-            }
-            return;
+            return self.without_id(told);
         };
         if let Told::Event {
             prev: Some(prev), ..
@@ -193,25 +198,51 @@ impl<'a, 'b> Account<'a, 'b> {
         self.place = id.offset;
     }
 
-    /// What it has of every topic that begins with what is new, at this place. Who is told
-    /// newest values first is told where they stand, which may be far before what is new.
-    fn beginning(&self, id: &Id) -> Reach {
-        let rules = &self.history.rules;
-        let topics = self
-            .truth
-            .log(&id.epoch)
-            .into_iter()
-            .flat_map(Known::topics);
-        let mut wanted = topics.filter(|of| self.connection.filter.wants(of));
+    /// Where it begins that begins by policy there. Who wants newest values begins with those
+    /// that there are, which may stand long before what comes next.
+    fn live(&self, id: &Id) -> Reach {
+        let latest = &self.history.rules.latest;
+        let log = self.truth.log(&id.epoch);
+        let mut topics = log.into_iter().flat_map(Known::topics);
+        let wants_values = !latest.is_empty()
+            && topics.any(|topic| {
+                self.connection.filter.wants(topic) && self.history.rules.is_latest(topic)
+            });
         match self.connection.start {
-            Start::Live if !wanted.any(|of| rules.is_latest(of)) => Reach::at(id.offset),
-            Start::Live | Start::Older => Reach::default(),
+            Start::Live if !wants_values => Reach::at(id.offset),
+            _ => Reach::default(),
+        }
+    }
+
+    /// Only a newest value whose place is past is told without its id.
+    fn without_id(&mut self, told: &Told) {
+        let Told::Event { data, .. } = told else {
+            if let Told::Gap { .. } = told {
+                self.broken(
+                    Promise::Resumable,
+                    format!("{} without an id", told.short()),
+                );
+            }
+            return;
+        };
+        let stored = self.truth.place(uid(data));
+        match stored {
+            Some(stored) if self.seen.contains(&stored.id) => {
+                self.broken(Promise::Unique, format!("{} again", stored.id));
+            }
+            Some(stored) if self.history.rules.is_latest(&stored.topic) => {
+                self.seen.insert(stored.id.clone());
+                self.values.insert(stored.topic.clone(), stored.id.offset);
+            }
+            _ => self.broken(
+                Promise::Resumable,
+                format!("{} without an id", told.short()),
+            ),
         }
     }
 
     /// Goes on in the log of this id, if it may.
     fn enter(&mut self, id: &Id) {
-        let live = self.beginning(id);
         let is_malformed = self.connection.requested.is_some() && self.requested().is_none();
         let is_other = self.epoch.as_ref().is_some_and(|epoch| *epoch != id.epoch);
         if self.epoch.is_some() && !is_other && !(is_malformed && self.is_first) {
@@ -219,7 +250,7 @@ impl<'a, 'b> Account<'a, 'b> {
         }
         let floor = match is_other || is_malformed {
             true => Reach::default(),
-            false => live,
+            false => self.live(id),
         };
         let before = self.epoch.clone();
         self.reset(Some(id), floor);
@@ -249,15 +280,21 @@ impl<'a, 'b> Account<'a, 'b> {
             let what = format!("{id} behind {last}");
             return self.broken(promise, what);
         }
-        if self.is_first && self.connection.requested.is_some() && id.offset <= self.place {
-            let what = format!("{id} to who brought {}", self.place);
-            self.broken(Promise::Resumable, what);
-        }
         let Some(known) = self.known() else {
             return;
         };
+        let opened = self.connection.opened;
+        if let Some(brought) = self.requested().filter(|_| self.is_first)
+            && brought.epoch == id.epoch
+            && id.offset <= brought.offset
+            && known.was_at(&brought, opened, self.truth)
+        {
+            self.broken(Promise::Resumable, format!("{id} to who brought {brought}"));
+        }
         let Some(stored) = known.at(id) else {
-            self.astray |= known.has_lost(id);
+            // Of a newest value nobody is told that it is lost.
+            let lost = self.truth.at(id);
+            self.astray |= lost.is_some_and(|of| !self.history.rules.is_latest(&of.topic));
             return;
         };
         if std::mem::take(&mut self.astray) {
@@ -270,12 +307,16 @@ impl<'a, 'b> Account<'a, 'b> {
             self.values.insert(topic.to_owned(), id.offset);
             return;
         }
-        let Reach { reached, excused } = *self.reach(topic);
+        let Reach {
+            reached,
+            excused,
+            excused_to,
+        } = *self.reach(topic);
         *self.reach(topic) = Reach::at(id.offset);
         let Some(reached) = reached else {
             return;
         };
-        let missing = known.between(topic, reached, id.offset);
+        let missing = known.between(topic, reached.max(excused_to), id.offset);
         let (Some(first), Some(last)) = (missing.first(), missing.last()) else {
             return self.check_excuse(excused, 0, id);
         };
@@ -316,23 +357,26 @@ impl<'a, 'b> Account<'a, 'b> {
         let Some(known) = self.known() else {
             return;
         };
+        // Who comes back is told the position that it has brought.
+        let is_echo = self.is_first && self.requested().is_some_and(|brought| brought == *id);
         let is_sure = id.offset == 0 || known.at(id).is_some();
-        // What it brought says nothing new: what it went without until then may be told
-        // where the last of that stood, which is to come.
-        let is_its_own = self.is_first && self.requested().as_ref() == Some(id);
-        if !is_sure || self.astray || is_its_own {
+        if !is_sure || is_echo || self.astray {
             return;
         }
         for topic in self.wanted() {
-            let Reach { reached, excused } = *self.reach(topic);
+            let Reach {
+                reached,
+                excused,
+                excused_to,
+            } = *self.reach(topic);
+            // Where it begins it may be said where that is; later it has everything before.
             let Some(reached) = reached else {
-                // Who comes back with this gets everything behind it.
                 if !self.is_first {
                     *self.reach(topic) = Reach::at(id.offset);
                 }
                 continue;
             };
-            let missing = known.between(topic, reached, id.offset + 1);
+            let missing = known.between(topic, reached.max(excused_to), id.offset + 1);
             if let (Some(first), Some(last), None) = (missing.first(), missing.last(), excused) {
                 let what = format!("{first} to {last} of {topic:?} are missing before {id}");
                 self.broken(Promise::Bookmarks, what);
@@ -352,10 +396,9 @@ impl<'a, 'b> Account<'a, 'b> {
                 if missed.is_some() {
                     self.broken(Promise::Honest, format!("{reason} with a number"));
                 }
-                let is_policy = matches!(reason, "epoch" | "malformed");
-                let floor = match is_policy {
-                    true => self.beginning(id),
-                    false => Reach::default(),
+                let floor = match reason {
+                    "epoch" | "malformed" => self.live(id),
+                    _ => Reach::default(),
                 };
                 self.reset(Some(id), floor);
             }
@@ -386,7 +429,9 @@ impl<'a, 'b> Account<'a, 'b> {
             false => self.order.as_ref().map(|(id, _)| id.clone()),
         };
         let last = last.filter(|last| last.epoch == id.epoch);
-        let is_there = last.as_ref().is_some_and(|last| known.at(last).is_some());
+        let is_there = last
+            .as_ref()
+            .is_some_and(|last| known.was_at(last, self.connection.opened, self.truth));
         match reason {
             "epoch" if last.is_some() => Some(format!("{last:?} is of this log")),
             "malformed" if requested.is_some() => Some(format!("{requested:?} is an id")),
@@ -416,6 +461,10 @@ impl<'a, 'b> Account<'a, 'b> {
                 format!("{reason} at {id}: not of its topics"),
             );
         };
+        // Whatever else is missing before that place has been told, too.
+        for other in self.wanted() {
+            self.reach(other).excused_to = id.offset;
+        }
         let Some(reached) = self.reach(topic).reached else {
             *self.reach(topic) = Reach::at(id.offset);
             return;

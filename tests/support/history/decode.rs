@@ -113,9 +113,8 @@ impl Sse {
                     });
                 }
                 (Some(event), id) => all.push(Told::Event {
-                    // Of an event without an id of its own it is that of the one before, as
-                    // in a browser.
-                    id,
+                    // An event without an id of its own leaves that of the one before.
+                    id: id.filter(|_| !is_known),
                     prev: None,
                     topic: None,
                     name: event.name,

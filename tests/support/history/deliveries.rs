@@ -53,10 +53,12 @@ pub(super) fn bytes(
                 Told::Garbage(what) => Some(what.clone()),
                 Told::Event { id, name, data, .. } => {
                     let submit = truth.submits.get(uid(data));
-                    let stored = id.as_ref().and_then(|id| truth.at(id));
+                    let stored = match id {
+                        Some(id) => truth.at(id),
+                        None => truth.place(uid(data)),
+                    };
                     match (submit, stored) {
                         (None, _) => Some("what nobody has submitted".to_owned()),
-                        _ if id.is_none() => Some("without an id".to_owned()),
                         (_, None) => Some("what is not in the log".to_owned()),
                         (_, Some(stored)) if uid(&stored.data) != uid(data) => {
                             Some(format!("there stands {:?}", stored.data))

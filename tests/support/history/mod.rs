@@ -41,7 +41,7 @@ use std::fmt;
 pub(crate) use decode::{Decoding, Told};
 pub(crate) use record::{
     Connection, Ended, Fault, Filter, History, Id, Kind, Log, Outcome, Rules, Sample, Stamp, Start,
-    Stored, Submit, Transport,
+    Stored, Submit, Transport, uid,
 };
 
 /// What of the promises is broken.

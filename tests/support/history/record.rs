@@ -1,6 +1,5 @@
 //! What is written down while it happens.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -274,14 +273,34 @@ pub(crate) struct Sample {
 }
 
 pub(super) fn fingerprint(history: &History) -> u64 {
-    let mut epochs = HashMap::new();
-    let mut named = |text: &str| {
+    // By the order in which they appear.
+    let mut epochs = Vec::new();
+    let mut appear = |id: Option<&Id>| {
+        if let Some(id) = id
+            && !epochs.contains(&id.epoch)
+        {
+            epochs.push(id.epoch.clone());
+        }
+    };
+    for submit in &history.submits {
+        if let Outcome::Ok(_, id) = &submit.outcome {
+            appear(Some(id));
+        }
+    }
+    for one in &history.connections {
+        appear(one.requested.as_deref().and_then(Id::parse).as_ref());
+        for (_, told) in one.told() {
+            appear(told.id());
+            if let Told::Gap { from, .. } = &told {
+                appear(from.as_ref());
+            }
+        }
+    }
+    let named = |text: &str| {
         let mut text = text.to_owned();
-        for log in &history.logs {
-            if text.contains(&log.epoch) {
-                let number = epochs.len();
-                let number = *epochs.entry(log.epoch.clone()).or_insert(number);
-                text = text.replace(&log.epoch, &format!("<{number}>"));
+        for (number, epoch) in epochs.iter().enumerate() {
+            if text.contains(epoch) {
+                text = text.replace(epoch, &format!("<{number}>"));
             }
         }
         text
@@ -296,12 +315,16 @@ pub(super) fn fingerprint(history: &History) -> u64 {
         }
     }
     for one in &history.connections {
-        let requested = one.requested.as_deref().map(&mut named);
+        let requested = one.requested.as_deref().map(named);
         let of = (one.chain, &one.node, one.transport, requested, &one.filter);
         of.hash(&mut hasher);
         (one.opened, one.status, one.ended, one.closed, one.stays).hash(&mut hasher);
         for (stamp, bytes) in &one.received {
-            (stamp, named(&String::from_utf8_lossy(bytes))).hash(&mut hasher);
+            (stamp, bytes.len()).hash(&mut hasher);
+        }
+        // Not the bytes: where it was cut there may stand a part of an id.
+        for (_, told) in one.told() {
+            named(&format!("{told:?}")).hash(&mut hasher);
         }
     }
     for fault in &history.faults {

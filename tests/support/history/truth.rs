@@ -7,6 +7,8 @@ use super::record::{History, Id, Log, Stored, Submit, uid};
 pub(super) struct Truth<'a> {
     pub(super) submits: HashMap<&'a str, &'a Submit>,
     logs: HashMap<&'a str, Known<'a>>,
+    /// Where what was submitted stands or stood.
+    places: HashMap<&'a str, &'a Stored>,
 }
 
 /// A log, to be looked up.
@@ -24,12 +26,20 @@ impl<'a> Truth<'a> {
     pub(super) fn of(history: &'a History) -> Self {
         let submits = history.submits.iter();
         let submits: HashMap<_, _> = submits.map(|of| (of.uid.as_str(), of)).collect();
+        let all = history.logs.iter();
+        let all = all.flat_map(|log| log.events.iter().chain(&log.lost));
+        let places = all.map(|stored| (uid(&stored.data), stored)).collect();
         let logs = history.logs.iter();
         let logs = logs.map(|log| (log.epoch.as_str(), Known::of(log, &submits)));
         Self {
             logs: logs.collect(),
             submits,
+            places,
         }
+    }
+
+    pub(super) fn place(&self, uid: &str) -> Option<&'a Stored> {
+        self.places.get(uid).copied()
     }
 
     pub(super) fn log(&self, epoch: &str) -> Option<&Known<'a>> {
@@ -68,6 +78,14 @@ impl<'a> Known<'a> {
     pub(super) fn at(&self, id: &Id) -> Option<&'a Stored> {
         let stored = self.at.get(&id.offset).copied();
         stored.filter(|stored| stored.id == *id)
+    }
+
+    /// Whether this stood there by then.
+    pub(super) fn was_at(&self, id: &Id, by: u64, truth: &Truth<'_>) -> bool {
+        self.at(id).is_some_and(|stored| {
+            let submit = truth.submits.get(uid(&stored.data));
+            submit.is_some_and(|submit| submit.invoked <= by)
+        })
     }
 
     pub(super) fn at_offset(&self, offset: u64) -> Option<&'a Stored> {

@@ -11,7 +11,7 @@ use super::{After, Index, TopicId};
 use crate::log::topics::crowd::Crowd;
 use crate::topic::Pattern;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::log::topics) struct GroupId(pub(super) u32);
 
 /// Those who read by one pattern.
@@ -156,7 +156,8 @@ impl Index {
 
     fn form(&mut self, pattern: &Pattern) -> GroupId {
         let matching = self.names.iter().filter(|(name, _)| pattern.matches(name));
-        let topics: Vec<_> = matching.map(|(_, id)| *id).collect();
+        let mut topics: Vec<_> = matching.map(|(_, id)| *id).collect();
+        topics.sort_unstable();
         let id = GroupId(self.groups.insert(Group {
             pattern: pattern.clone(),
             topics: topics.clone(),
