@@ -537,3 +537,21 @@ fn a_loss_that_is_told_to_who_is_back() {
     assert_eq!(of(&[bookmark(3), event(5), event(6)]), [Promise::Reliable]);
     assert_eq!(of(&[event(5), bookmark(6)]), [Promise::Bookmarks]);
 }
+
+/// Who has nothing but a newest value, which is the end, is at the end.
+#[test]
+fn a_value_that_is_the_end() {
+    let of = |topics: &[&str]| {
+        let mut history = log(topics);
+        history.rules.latest = vec!["v/#".into()];
+        let requested = Some(Id::new(OTHER, 7).to_string());
+        let blocks = [gap_of(EPOCH, "epoch", None, 1), event(2)];
+        history.connections.push(Connection {
+            stays: true,
+            ..client(requested, &["#"], &blocks)
+        });
+        broken(&history)
+    };
+    assert_eq!(of(&["t", "v/1"]), []);
+    assert_eq!(of(&["t", "v/1", "t"]), [Promise::Live]);
+}

@@ -50,14 +50,15 @@ async fn inflict(faults: usize, kinds: &[Fault]) {
     while left > 0 {
         let now = left.min(IN_ONE_RUN);
         println!("seed {seed}, {now} faults");
-        report.add(Run::of(seed, now, kinds).await);
+        let run = Run::of(seed, now, kinds).await;
+        for violation in run.verdict.violations.iter().take(20) {
+            println!("{violation}");
+        }
+        report.add(run);
         left -= now;
         seed += 1;
     }
     report.print();
-    for violation in report.verdict.violations.iter().take(20) {
-        println!("{violation}");
-    }
     assert_eq!(report.verdict.violations.len(), 0);
     // Something was told, and something was lost that had to be told.
     assert!(report.verdict.deliveries > 10 * faults as u64);

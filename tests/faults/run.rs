@@ -306,12 +306,13 @@ impl Run {
         self.sample("subscribers when all have left", left.subscribers, 0);
     }
 
-    /// What a server has open when that does not change any more.
+    /// What a server has open when that does not change any more, for longer than somebody
+    /// may take to ask.
     async fn settled(&mut self) -> crate::server::Figures {
         let until = Instant::now() + PATIENCE;
         let mut quiet = 0;
         let mut before = self.server.figures().await;
-        while (quiet < 10 || before.streams > 0) && Instant::now() < until {
+        while (quiet < 25 || before.streams > 0) && Instant::now() < until {
             sleep(Duration::from_millis(100)).await;
             let figures = self.server.figures().await;
             let is_same =

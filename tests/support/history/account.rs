@@ -546,7 +546,8 @@ impl<'a, 'b> Account<'a, 'b> {
             let last = known.last(topic);
             let has = match self.history.rules.is_latest(topic) {
                 true => self.values.get(topic).copied().unwrap_or_default(),
-                false => self.reach(topic).reached.unwrap_or_default(),
+                // Who is to have what comes next has had nothing since its place.
+                false => self.reach(topic).reached.unwrap_or(self.place),
             };
             if has < last {
                 let what = format!("it has {topic:?} up to {has}, not {last}");
