@@ -29,7 +29,6 @@ mod world;
 #[allow(dead_code, reason = "it has more words than are needed here")]
 mod decoder;
 #[path = "../support/engine.rs"]
-#[allow(dead_code, reason = "it has more words than are needed here")]
 mod engine;
 #[path = "../support/history/mod.rs"]
 mod history;
