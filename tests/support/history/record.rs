@@ -291,6 +291,9 @@ pub(super) fn fingerprint(history: &History) -> u64 {
         appear(one.requested.as_deref().and_then(Id::parse).as_ref());
         for (_, told) in one.told() {
             appear(told.id());
+            if let Told::Gap { from, .. } = &told {
+                appear(from.as_ref());
+            }
         }
     }
     let named = |text: &str| {
@@ -319,9 +322,10 @@ pub(super) fn fingerprint(history: &History) -> u64 {
         for (stamp, bytes) in &one.received {
             (stamp, bytes.len()).hash(&mut hasher);
         }
-        let pieces = one.received.iter();
-        let all: Vec<_> = pieces.flat_map(|(_, bytes)| bytes).copied().collect();
-        named(&String::from_utf8_lossy(&all)).hash(&mut hasher);
+        // Not the bytes: where it was cut there may stand a part of an id.
+        for (_, told) in one.told() {
+            named(&format!("{told:?}")).hash(&mut hasher);
+        }
     }
     for fault in &history.faults {
         (fault.at, named(&fault.what)).hash(&mut hasher);
