@@ -18,7 +18,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::link::{Link, Settings};
 use super::{Backplane, BackplaneError, Content, Latest, Reading, Record, Window};
@@ -59,13 +59,18 @@ pub(super) async fn follow(link: Arc<Link>, engine: Arc<dyn Backplane>, reading:
         let Err(_) = gone;
         link.set_there(false);
         let away = backoff.since(link.settings.patience);
-        let pause = backoff.next();
+        let again = Instant::now() + backoff.next();
+        let pause = async {
+            // Who waits for too long is told so in time, not at the next attempt.
+            sleep_until(away.min(again)).await;
+            if away <= Instant::now() {
+                link.log().set_away(true);
+            }
+            sleep_until(again).await;
+        };
         tokio::select! {
             () = link.finished() => return,
-            () = sleep(pause) => {}
-        }
-        if away <= Instant::now() {
-            link.log().set_away(true);
+            () = pause => {}
         }
     }
 }
@@ -121,6 +126,7 @@ async fn attempt(
             log.confirm(look);
             log.set_away(false);
             link.set_there(true);
+            backoff.is_there();
         }
         let asked = Instant::now();
         let waiting = reading.wait(next, MOST, PATIENCE);
@@ -473,6 +479,11 @@ impl Backoff {
         // A patience without end is one of years.
         let patience = patience.min(Duration::from_secs(1 << 30));
         since + patience
+    }
+
+    /// It has answered. Whether it lasts is another matter.
+    fn is_there(&mut self) {
+        self.away_since = None;
     }
 
     fn reset_if(&mut self, is_there: bool) {

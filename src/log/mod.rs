@@ -218,6 +218,9 @@ impl Log {
         needless: impl FnOnce(&Entry, &Event) -> bool,
     ) -> Result<Position, SubmitError> {
         let (event, encoded) = self.admit(event)?;
+        if planted("wake-before-append") {
+            self.waiters.wake_parked();
+        }
         let now = Instant::now();
         let mut ring = self.ring.write();
         if ring.is_closed() {
@@ -236,9 +239,6 @@ impl Log {
                 drop(evicted);
                 return Err(SubmitError::Full(event));
             }
-        }
-        if planted("wake-before-append") {
-            self.waiters.wake_parked();
         }
         let (position, evicted) = ring.append(encoded, now);
         let room = ring.counts_readers() && !ring.is_over();

@@ -81,6 +81,25 @@ fn loom_what_is_submitted_is_received_or_missed() {
     });
 }
 
+/// By the event alone: nothing else happens that would wake it.
+#[test]
+fn loom_who_waits_is_woken_by_an_event() {
+    model(|| {
+        let log = log(8, Lag::Overflow(Overflow::DropOldest));
+        let (mut cursor, _) = log.subscribe(&Start::Live.into());
+        let publisher = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || {
+                submit(&log, "1");
+            })
+        };
+        let found = block_on(poll_fn(|cx| log.poll_event(cx, &mut cursor)));
+        assert!(matches!(found, Found::Events(_)));
+        log.unsubscribe(&mut cursor);
+        publisher.join().expect("no panic");
+    });
+}
+
 /// Who is polled for no reason does not park again while it is parked, and is woken all the
 /// same; also where a wake-up comes late, for an event that has been read by then.
 #[test]

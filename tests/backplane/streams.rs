@@ -81,10 +81,9 @@ async fn who_is_there_stays_for_as_long_as_it_is_told() {
     engine.leave();
     assert_eq!(next(&mut reader).await, "end Some(Unavailable)");
     let stayed = left.elapsed();
-    assert!(
-        stayed >= patience && stayed < patience + Duration::from_secs(6),
-        "{stayed:?}"
-    );
+    // Attempts are up to 5 s apart by then; it does not wait for the next one.
+    let late = Duration::from_millis(100);
+    assert!(stayed >= patience && stayed < patience + late, "{stayed:?}");
     while let Some(text) = frame(&mut body).await {
         if text != ":\n\n" {
             assert!(text.starts_with("retry: "), "{text}");

