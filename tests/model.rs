@@ -591,7 +591,7 @@ impl Store {
 }
 
 /// A real store, its readers, and who waits for room in it.
-struct Real {
+pub(crate) struct Real {
     store: Store,
     /// Any position of its log.
     known: Position,
@@ -712,7 +712,7 @@ fn taken(submitted: Submitted, waiting: &mut Vec<Spawn<Submitted>>) -> Outcome {
 
 /// What the readers of a real store were told, checked without the model.
 #[derive(Default)]
-struct Account {
+pub(crate) struct Account {
     /// For each reader, the offset up to which all is told, if one can know where it
     /// began.
     up_to: Vec<Option<u64>>,
