@@ -101,7 +101,8 @@ fn run(input: &mut Input<'_>) {
         }
         2 => {
             while !input.is_empty() {
-                patch(&mut log, input);
+                let file = if input.flag() { &mut journal } else { &mut log };
+                patch(file, input);
             }
             true
         }

@@ -83,14 +83,16 @@ fn fault(text: &str, is_pattern: bool) -> Option<InvalidTopic> {
     if text.chars().any(char::is_control) {
         return Some(InvalidTopic::Control);
     }
-    for (at, level) in levels.iter().enumerate() {
-        let is_wild = *level == "+" || (*level == "#" && at + 1 == levels.len());
+    let mut before = "";
+    for level in &levels {
+        let is_wild = is_pattern && matches!(*level, "+" | "#");
         if level.is_empty() {
             return Some(InvalidTopic::EmptyLevel);
         }
-        if level.contains(['+', '#']) && !(is_pattern && is_wild) {
+        if before == "#" || (!is_wild && level.contains(['+', '#'])) {
             return Some(InvalidTopic::Wildcard);
         }
+        before = level;
     }
     (levels.len() > 16).then_some(InvalidTopic::TooDeep)
 }
