@@ -74,7 +74,7 @@ fn expected(fields: &[Vec<u8>], limit: usize) -> Option<(Topic, Event)> {
     let text = |name: &[u8]| named.get(name).map(|text| str::from_utf8(text).ok());
     let topic = Topic::new(text(b"topic")??).ok()?;
     let data = text(b"data")??;
-    let mut event = match named.get(&b"json"[..]) {
+    let mut event = match named.get(&b"json"[..]).copied() {
         Some(b"1") => Event::from_json(data).ok()?,
         _ => Event::new(data),
     };
