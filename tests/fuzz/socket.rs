@@ -21,10 +21,14 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrad
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// Opens, takes these steps, and then does nothing until the server hangs up. What it has
-/// sent behind its head.
-pub(crate) fn talk(socket: &WebSocketSubscriber, steps: impl IntoIterator<Item = Step>) -> Vec<u8> {
+/// sent behind its head. On the way is room for so many times 64 bytes.
+pub(crate) fn talk(
+    socket: &WebSocketSubscriber,
+    room: usize,
+    steps: impl IntoIterator<Item = Step>,
+) -> Vec<u8> {
     runtime().block_on(async {
-        let (ours, theirs) = duplex(16 << 10);
+        let (ours, theirs) = duplex(room << 6);
         let (mut reading, mut writing) = tokio::io::split(ours);
         let serving = http1::Builder::new()
             .serve_connection(TokioIo::new(theirs), socket.clone())

@@ -14,6 +14,12 @@ use tornadose_fuzz::Input;
 const ID: &str = "17000000000000000000-7";
 const PREFIX: &str = "log";
 
+/// Names that mean something, and values that are nearly right.
+const NAMES: [&str; 7] = ["topic", "data", "event", "retry", "json", "tag", "at"];
+const VALUES: [&str; 12] = [
+    "a/b", "", "x", "{}", "error", "a\nb", "0", "1", "+5", "-1", "1e3", "0000000a",
+];
+
 fuzz_target!(|bytes: &[u8]| {
     let mut input = Input::new(bytes);
     match input.below(7) {
@@ -21,7 +27,13 @@ fuzz_target!(|bytes: &[u8]| {
         1 => {
             let (limit, mut fields) = (input.below(256), Vec::new());
             while !input.is_empty() {
-                fields.push(input.part().to_vec());
+                let known = match fields.len() % 2 {
+                    0 => NAMES.get(input.below(2 * NAMES.len())),
+                    _ => VALUES.get(input.below(2 * VALUES.len())),
+                };
+                fields.push(
+                    known.map_or_else(|| input.part().to_vec(), |text| text.as_bytes().into()),
+                );
             }
             let expected = expected(&fields, limit);
             let record = redis::read(ID, fields, limit, Some(input.number()));

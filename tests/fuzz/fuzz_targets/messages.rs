@@ -44,6 +44,7 @@ fn run(input: &mut Input<'_>) {
                 _ => received.reply_bytes(received.bytes().to_vec()),
             });
 
+    let room = 1 + input.below(256);
     let (mut steps, mut expected) = (Vec::new(), Vec::new());
     let mut is_to = [false; TOPICS.len()];
     while !input.is_empty() && steps.len() < STEPS {
@@ -100,7 +101,7 @@ fn run(input: &mut Input<'_>) {
     }
     steps.push(Step::Send(frame(0x88, 0, &1000_u16.to_be_bytes())));
     expected.push(Expected::Frame(Frame::Close(Some(1000), String::new())));
-    judge(&frames(&talk(&socket, steps), false), expected);
+    judge(&frames(&talk(&socket, room, steps), false), expected);
 }
 
 /// A message in fragments, and whether there is a ping between them.
