@@ -173,7 +173,8 @@ fn time(input: &mut Input<'_>) {
     }
     let (year, month) = (1970 + input.number() % 531, input.below(12));
     let days = |year: u64| {
-        let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let divides = |by| year.is_multiple_of(by);
+        let is_leap = divides(4) && (!divides(100) || divides(400));
         [
             31,
             28 + u64::from(is_leap),
