@@ -253,6 +253,9 @@ mod detached;
 mod entry;
 mod error;
 mod event;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gap;
 mod log;
 mod observe;

@@ -10,7 +10,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::sample::Index;
 use tokio_test::task::{Spawn, spawn};
 use tornadose::{
     Delivery, End, Event, Gap, GapReason, Hub, LastEventId, Overflow, Pattern, Policy, Position,
@@ -25,12 +24,12 @@ use support::reader::{Reader, reader};
 
 /// What the first letter of a topic stands for: `l`atest or `q`ueue, whose slow readers
 /// are `s`ent away or `w`aited for if it is not that, and in capitals what also grows old.
-const NAMES: [&str; 19] = [
+pub(crate) const NAMES: [&str; 19] = [
     "q/a", "q/b", "s/a", "s/b", "l/a", "l/b", "Q/a", "Q/b", "Q/c", "Q/a/d", "S/a", "S/b", "L/a",
     "L/b", "L/c", "L", "w/a", "w/b", "w/c",
 ];
 
-const PATTERNS: [&str; 13] = [
+pub(crate) const PATTERNS: [&str; 13] = [
     "#", "+/a", "+/b", "q/+", "s/#", "l/#", "Q/+", "S/#", "L/#", "+/a/#", "Q/c", "none/#", "w/#",
 ];
 
@@ -43,12 +42,12 @@ fn pattern(at: usize) -> Pattern {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Settings {
-    keeps: usize,
+pub(crate) struct Settings {
+    pub(crate) keeps: usize,
     /// In seconds.
-    age: u64,
+    pub(crate) age: u64,
     /// In seconds.
-    stall: u64,
+    pub(crate) stall: u64,
 }
 
 fn hub(Settings { keeps, age, stall }: Settings) -> Hub {
@@ -71,9 +70,9 @@ fn hub(Settings { keeps, age, stall }: Settings) -> Hub {
 
 /// The id that a client brings.
 #[derive(Clone, Debug)]
-enum Id {
+pub(crate) enum Id {
     /// One that was given, whoever it was for.
-    Here(Index),
+    Here(usize),
     Ahead(u64),
     Elsewhere(u64),
     Malformed,
@@ -81,9 +80,9 @@ enum Id {
 
 /// What a subscription is to.
 #[derive(Clone, Debug)]
-struct To {
-    topics: Vec<usize>,
-    patterns: Vec<usize>,
+pub(crate) struct To {
+    pub(crate) topics: Vec<usize>,
+    pub(crate) patterns: Vec<usize>,
 }
 
 impl To {
@@ -100,7 +99,7 @@ impl To {
 }
 
 #[derive(Clone, Debug)]
-enum Happens {
+pub(crate) enum Happens {
     Submit(usize),
     SubmitAll(Vec<usize>),
     Subscribe {
@@ -109,12 +108,12 @@ enum Happens {
         id: Option<Id>,
     },
     /// Somebody reads once.
-    Poll(Index),
+    Poll(usize),
     /// Somebody reads until there is nothing more.
-    Drain(Index),
-    Drop(Index),
+    Drain(usize),
+    Drop(usize),
     /// Somebody leaves and comes back with the position that it had.
-    Return(Index),
+    Return(usize),
     Advance(u64),
 }
 
@@ -126,7 +125,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         (0..4_u64).prop_map(Start::Last),
     ];
     let id = prop_oneof![
-        10 => any::<Index>().prop_map(Id::Here),
+        10 => any::<usize>().prop_map(Id::Here),
         1 => (1..3_u64).prop_map(Id::Ahead),
         1 => (0..99_u64).prop_map(Id::Elsewhere),
         1 => Just(Id::Malformed),
@@ -152,10 +151,10 @@ fn happens() -> impl Strategy<Value = Happens> {
         10 => (16..NAMES.len()).prop_map(Happens::Submit),
         8 => prop::collection::vec(name, 0..6).prop_map(Happens::SubmitAll),
         12 => subscribe,
-        20 => any::<Index>().prop_map(Happens::Poll),
-        8 => any::<Index>().prop_map(Happens::Drain),
-        3 => any::<Index>().prop_map(Happens::Drop),
-        6 => any::<Index>().prop_map(Happens::Return),
+        20 => any::<usize>().prop_map(Happens::Poll),
+        8 => any::<usize>().prop_map(Happens::Drain),
+        3 => any::<usize>().prop_map(Happens::Drop),
+        6 => any::<usize>().prop_map(Happens::Return),
         8 => (1..6_u64).prop_map(Happens::Advance),
     ]
 }
@@ -498,7 +497,7 @@ enum Heard {
 
 // The real one
 
-struct Real {
+pub(crate) struct Real {
     hub: Hub,
     /// Any position of its log.
     known: Position,
@@ -510,7 +509,7 @@ struct Real {
 }
 
 impl Real {
-    fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
         let hub = hub(settings);
         Self {
             known: hub.subscribe(Start::Live).position().expect("a position"),
@@ -529,17 +528,14 @@ impl Real {
         }
     }
 
-    fn happens(&mut self, happens: Happens) {
+    pub(crate) fn happens(&mut self, happens: Happens) {
         match happens {
             Happens::Submit(at) => self.submit(&[at]),
             Happens::SubmitAll(topics) => self.submit(&topics),
             Happens::Subscribe { to, start, id } => {
                 let newest = self.history.newest();
                 let id = id.map(|id| match id {
-                    Id::Here(at) => (
-                        place(self.known, at.index(newest as usize + 1) as u64).into(),
-                        true,
-                    ),
+                    Id::Here(at) => (place(self.known, at as u64 % (newest + 1)).into(), true),
                     Id::Ahead(by) => (place(self.known, newest + by).into(), true),
                     Id::Elsewhere(offset) => (foreign(offset).into(), false),
                     Id::Malformed => (LastEventId::Malformed, false),
@@ -562,11 +558,11 @@ impl Real {
             }
             Happens::Poll(_) | Happens::Drain(_) | Happens::Drop(_) | Happens::Return(_)
                 if self.readers.is_empty() => {}
-            Happens::Poll(at) => drop(self.read(at.index(self.readers.len()))),
-            Happens::Drain(at) => self.drain(at.index(self.readers.len())),
-            Happens::Drop(at) => drop(self.remove(at.index(self.readers.len()))),
+            Happens::Poll(at) => drop(self.read(at % self.readers.len())),
+            Happens::Drain(at) => self.drain(at % self.readers.len()),
+            Happens::Drop(at) => drop(self.remove(at % self.readers.len())),
             Happens::Return(at) => {
-                let (id, account) = self.remove(at.index(self.readers.len()));
+                let (id, account) = self.remove(at % self.readers.len());
                 // Who brought an id that is no good would bring it again.
                 if let (Some(id), None) = (id, account.first) {
                     let id = Some((id.into(), true));
@@ -705,6 +701,10 @@ impl Real {
         while !matches!(self.read(at), Heard::Nothing | Heard::End(_)) {}
     }
 
+    pub(crate) fn drain_all(&mut self) {
+        (0..self.readers.len()).for_each(|at| self.drain(at));
+    }
+
     fn check(&mut self) {
         for (topic, mut submitted) in std::mem::take(&mut self.pending) {
             let has_room = !self.history.is_over(topic);
@@ -751,8 +751,6 @@ proptest! {
         for happens in all {
             real.happens(happens);
         }
-        for at in 0..real.readers.len() {
-            real.drain(at);
-        }
+        real.drain_all();
     }
 }

@@ -25,7 +25,7 @@ use support::reader::{Reader, reader};
 
 /// The id that a client brings.
 #[derive(Clone, Copy, Debug)]
-enum Id {
+pub(crate) enum Id {
     /// An offset of this log, which may be ahead of it.
     Here(u64),
     Elsewhere(u64),
@@ -33,7 +33,7 @@ enum Id {
 }
 
 #[derive(Clone, Debug)]
-enum Happens {
+pub(crate) enum Happens {
     Submit(u8),
     Subscribe(Start, Option<Id>),
     /// Whoever has this place reads once.
@@ -172,10 +172,10 @@ fn is_taken(places: &[Option<Reading>], happens: &Happens) -> bool {
 
 // The queue
 
-const STALL: u64 = 30;
+pub(crate) const STALL: u64 = 30;
 
 #[derive(Clone, Debug)]
-struct Queue {
+pub(crate) struct Queue {
     keeps: u64,
     age: Option<u64>,
     overflow: Overflow,
@@ -193,6 +193,21 @@ struct Queue {
 }
 
 impl Queue {
+    pub(crate) fn new(keeps: u64, age: Option<u64>, overflow: Overflow) -> Self {
+        Self {
+            keeps,
+            age,
+            overflow,
+            now: 0,
+            submitted: Vec::new(),
+            closed: false,
+            places: Vec::new(),
+            oldest_held: 1,
+            blocked_since: None,
+            outcome: Outcome::Unseen,
+        }
+    }
+
     fn next(&self) -> u64 {
         self.submitted.len() as u64 + 1
     }
@@ -385,18 +400,7 @@ impl ReferenceStateMachine for Queue {
         ];
         let age = proptest::option::of(1..60_u64);
         (1..8_u64, age, overflow)
-            .prop_map(|(keeps, age, overflow)| Self {
-                keeps,
-                age,
-                overflow,
-                now: 0,
-                submitted: Vec::new(),
-                closed: false,
-                places: Vec::new(),
-                oldest_held: 1,
-                blocked_since: None,
-                outcome: Outcome::Unseen,
-            })
+            .prop_map(|(keeps, age, overflow)| Self::new(keeps, age, overflow))
             .boxed()
     }
 
@@ -587,7 +591,7 @@ impl Store {
 }
 
 /// A real store, its readers, and who waits for room in it.
-struct Real {
+pub(crate) struct Real {
     store: Store,
     /// Any position of its log.
     known: Position,
@@ -708,7 +712,7 @@ fn taken(submitted: Submitted, waiting: &mut Vec<Spawn<Submitted>>) -> Outcome {
 
 /// What the readers of a real store were told, checked without the model.
 #[derive(Default)]
-struct Account {
+pub(crate) struct Account {
     /// For each reader, the offset up to which all is told, if one can know where it
     /// began.
     up_to: Vec<Option<u64>>,
@@ -786,7 +790,7 @@ fn next_to(up_to: Option<u64>, heard: Heard) -> Option<u64> {
     }
 }
 
-struct RealQueue;
+pub(crate) struct RealQueue;
 
 impl StateMachineTest for RealQueue {
     type SystemUnderTest = (Real, Account);

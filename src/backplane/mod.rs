@@ -39,14 +39,14 @@
 //! above is done by the hub.
 
 #[cfg(feature = "durable")]
-mod durable;
+pub(crate) mod durable;
 mod follow;
 mod link;
 #[cfg(feature = "nats")]
-mod nats;
+pub(crate) mod nats;
 mod outbox;
 #[cfg(feature = "redis")]
-mod redis;
+pub(crate) mod redis;
 
 use std::fmt;
 use std::sync::Arc;

@@ -9,6 +9,8 @@
 mod disk;
 mod error;
 mod file;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod journal;
 mod once;
 mod open;

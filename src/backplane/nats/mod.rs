@@ -7,6 +7,8 @@
 mod batch;
 mod care;
 mod feed;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod message;
 mod options;
 mod reading;

@@ -145,7 +145,7 @@ async fn one(session: &Session, stream: &str, which: &Value) -> Result<Option<St
 
 const ODD: Trouble = Trouble::Away("an answer that is none");
 
-fn stored(message: &Value) -> Option<Stored> {
+pub(super) fn stored(message: &Value) -> Option<Stored> {
     let text = |name| message.get(name).and_then(Value::as_str);
     let bytes = |name| STANDARD.decode(text(name).unwrap_or_default()).ok();
     let headers = bytes("hdrs")?;

@@ -14,6 +14,8 @@
 
 mod append;
 mod entry;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod log;
 mod reading;
 mod relay;
