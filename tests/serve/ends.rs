@@ -9,7 +9,7 @@ use crate::peers::assert_between;
 use crate::serving::{EVENTS, End, HANDSHAKE, PING, Serving};
 use crate::vocabulary::{SECOND, submit, until_subscribers};
 
-const GRACE: Duration = Duration::from_millis(700);
+const GRACE: Duration = Duration::from_secs(3);
 
 #[track_caller]
 fn cut_off(ended: Result<(), ServeError>) -> u32 {
