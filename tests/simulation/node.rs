@@ -293,16 +293,16 @@ impl Publisher {
             outcome: Outcome::Unknown,
         });
         match self.store.submit(event) {
-            Err(error) => answered(&self.shared, at, Err(error)),
+            Err(error) => answered(&self.shared, at, &Err(error)),
             Ok(submitted) => match submitted.id() {
                 Some(id) => {
-                    answered(&self.shared, at, Ok(id));
+                    answered(&self.shared, at, &Ok(id));
                     // Until there is room.
                     let _ = submitted.await;
                 }
                 None => {
                     let shared = self.shared.clone();
-                    let answer = async move { answered(&shared, at, submitted.await) };
+                    let answer = async move { answered(&shared, at, &submitted.await) };
                     match self.rng.u32(..4) {
                         0 => answer.await,
                         _ => drop(spawn_local(answer)),
@@ -313,7 +313,7 @@ impl Publisher {
     }
 }
 
-fn answered(shared: &Shared, at: usize, answer: Result<tornadose::Position, SubmitError>) {
+fn answered(shared: &Shared, at: usize, answer: &Result<tornadose::Position, SubmitError>) {
     let mut state = shared.state();
     let now = state.stamp();
     state.history.submits[at].outcome = match answer {
