@@ -265,8 +265,11 @@ fn honest_of_many_topics() {
         event(7),
     ];
     assert_eq!(history(&right), []);
-    let of_both = [gap("evicted", Some(4), 4), event(6), event(7)];
-    assert_eq!(history(&of_both), [Promise::Honest]);
+    // Or together, if there is no event between.
+    let of_both = |missed| [gap("evicted", Some(missed), 4), event(6), event(7)];
+    assert_eq!(history(&of_both(4)), []);
+    assert_eq!(history(&of_both(3)), [Promise::Honest]);
+    assert_eq!(history(&of_both(5)), [Promise::Honest]);
     let of_one = [gap("evicted", Some(2), 3), event(6), event(7)];
     assert_eq!(history(&of_one), [Promise::Reliable]);
     let of_none = [gap("evicted", Some(1), 5)];

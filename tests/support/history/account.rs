@@ -398,8 +398,9 @@ impl<'a, 'b> Account<'a, 'b> {
                 if missed.is_some() {
                     self.broken(Promise::Honest, format!("{reason} with a number"));
                 }
+                // Who is in the middle of it goes on with all that the other log retains.
                 let floor = match reason {
-                    "epoch" | "malformed" => self.live(id),
+                    "epoch" | "malformed" if self.is_first => self.live(id),
                     _ => Reach::default(),
                 };
                 self.reset(Some(id), floor);
@@ -463,9 +464,13 @@ impl<'a, 'b> Account<'a, 'b> {
                 format!("{reason} at {id}: not of its topics"),
             );
         };
-        // Whatever else is missing before that place has been told, too.
+        // Whatever else is missing before that place has been told, too, and may be counted.
+        let mut total = 0;
         for other in self.wanted() {
-            self.reach(other).excused_to = id.offset;
+            let reach = self.reach(other);
+            reach.excused_to = id.offset;
+            let reached = reach.reached.unwrap_or(id.offset);
+            total += known.between(other, reached, id.offset + 1).len() as u64;
         }
         let Some(reached) = self.reach(topic).reached else {
             *self.reach(topic) = Reach::at(id.offset);
@@ -484,13 +489,19 @@ impl<'a, 'b> Account<'a, 'b> {
             .requested()
             .map_or(reached, |id| id.offset.max(reached));
         let behind = known.between(topic, brought, id.offset + 1).len();
-        let is_exact = |missed| missed == missing.len() as u64 || missed == behind as u64;
+        let is_exact = |missed| [missing.len() as u64, behind as u64, total].contains(&missed);
         if missed.is_some_and(|missed| !is_exact(missed)) {
             let what = format!(
                 "{reason} at {id}: {} are missing, not {missed:?}",
                 missing.len()
             );
             self.broken(Promise::Honest, what);
+        }
+        if missed == Some(total) {
+            for other in self.wanted() {
+                let reach = self.reach(other);
+                reach.reached = reach.reached.map(|reached| reached.max(id.offset));
+            }
         }
         let newer = known.behind(topic, *last, stamp);
         if let Some(keeps) = rules.keeps.filter(|keeps| newer < *keeps) {

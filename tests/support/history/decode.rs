@@ -87,7 +87,8 @@ impl Decoding {
 pub(crate) struct Sse {
     decoder: Decoder,
     known: String,
-    retry: Option<u64>,
+    /// What there is of a line.
+    line: Vec<u8>,
 }
 
 impl Sse {
@@ -100,9 +101,13 @@ impl Sse {
             if !is_known {
                 self.decoder.last_event_id().clone_into(&mut self.known);
             }
-            if self.decoder.reconnection_time() != self.retry {
-                self.retry = self.decoder.reconnection_time();
-                all.extend(self.retry.map(Told::Retry));
+            // The decoder does not tell one time from the same again.
+            self.line.extend_from_slice(line);
+            if line.ends_with(b"\n") || line.ends_with(b"\r") {
+                let line = std::mem::take(&mut self.line);
+                if line.starts_with(b"retry:") {
+                    all.extend(self.decoder.reconnection_time().map(Told::Retry));
+                }
             }
             let id = Id::parse(&self.known);
             match (dispatched, id) {
