@@ -121,10 +121,8 @@ async fn replicas_are_waited_for() {
         Server::with(&["--repl-diskless-sync-delay", "0"]),
         Server::start(),
     );
-    let redis = primary
-        .redis()
-        .replicas(1)
-        .timeout(Duration::from_millis(500));
+    let careful = || primary.redis().replicas(1);
+    let redis = careful().timeout(Duration::from_millis(500));
     // The event is there, and it is not known for how long.
     assert_eq!(
         redis.append(&[once("a", "1")]).await,
@@ -132,7 +130,9 @@ async fn replicas_are_waited_for() {
     );
     replicate(&replica, &primary);
     in_sync(&replica, &primary).await;
-    let again = redis.append(&[once("a", "1"), event("b")]).await;
+    // A primary counts a replica some time after that has caught up.
+    let patient = careful().timeout(Duration::from_secs(30));
+    let again = patient.append(&[once("a", "1"), event("b")]).await;
     let offsets: Vec<_> = again
         .into_iter()
         .map(|answer| answer.expect("stored").offset())
