@@ -274,6 +274,14 @@ fn honest_of_many_topics() {
     assert_eq!(history(&of_one), [Promise::Reliable]);
     let of_none = [gap("evicted", Some(1), 5)];
     assert_eq!(history(&of_none), [Promise::Honest]);
+    // A gap of one topic is no reason to go without what is kept of another.
+    let mut history = log(&["b", "a", "a", "a"]);
+    let blocks = [gap("evicted", Some(1), 2), event(3), event(4)];
+    let client = client(Some(id(0).to_string()), &["a", "b"], &blocks);
+    history.connections.push(client);
+    assert_eq!(broken(&history), []);
+    history.rules.keeps = Some(1);
+    assert_eq!(broken(&history), [Promise::Honest]);
 }
 
 #[test]

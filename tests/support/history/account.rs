@@ -470,7 +470,19 @@ impl<'a, 'b> Account<'a, 'b> {
             let reach = self.reach(other);
             reach.excused_to = id.offset;
             let reached = reach.reached.unwrap_or(id.offset);
-            total += known.between(other, reached, id.offset + 1).len() as u64;
+            let missing = known.between(other, reached, id.offset + 1);
+            total += missing.len() as u64;
+            // Of whatever topic the gap is, what is kept of the others is told before it.
+            let newer = missing.last().map(|last| known.behind(other, *last, stamp));
+            if let Some((newer, keeps)) = newer.zip(rules.keeps)
+                && newer < keeps
+            {
+                let what = format!(
+                    "{reason} at {id}: of {other:?} the last one missing has {newer} behind it, \
+                     and {keeps} are kept"
+                );
+                self.broken(Promise::Honest, what);
+            }
         }
         let Some(reached) = self.reach(topic).reached else {
             *self.reach(topic) = Reach::at(id.offset);
@@ -478,12 +490,12 @@ impl<'a, 'b> Account<'a, 'b> {
         };
         *self.reach(topic) = Reach::at(id.offset.max(reached));
         let missing = known.between(topic, reached, id.offset + 1);
-        let Some(last) = missing.last() else {
+        if missing.is_empty() {
             return self.broken(
                 Promise::Honest,
                 format!("{reason} at {id}: nothing is missing"),
             );
-        };
+        }
         // Who comes back is told of what is behind its id.
         let brought = self
             .requested()
@@ -502,11 +514,6 @@ impl<'a, 'b> Account<'a, 'b> {
                 let reach = self.reach(other);
                 reach.reached = reach.reached.map(|reached| reached.max(id.offset));
             }
-        }
-        let newer = known.behind(topic, *last, stamp);
-        if let Some(keeps) = rules.keeps.filter(|keeps| newer < *keeps) {
-            let what = format!("{last} has {newer} behind it, and {keeps} are kept");
-            self.broken(Promise::Honest, what);
         }
     }
 
