@@ -239,6 +239,16 @@ fn honest() {
     ] {
         assert_eq!(told(4, after(1), &blocks), [Promise::Honest], "{blocks:?}");
     }
+    // Nobody has brought anything, or something else.
+    for reason in ["ahead", "malformed", "epoch", "diverged"] {
+        let blocks = [gap(reason, None, 1), event(2)];
+        assert_eq!(told(4, None, &blocks), [Promise::Honest], "{reason}");
+    }
+    for reason in ["ahead", "epoch", "diverged"] {
+        let blocks = [gap(reason, None, 1), event(2)];
+        let none = Some("17".to_owned());
+        assert_eq!(told(4, none, &blocks), [Promise::Honest], "{reason}");
+    }
     let mut history = plain(4);
     let blocks = [gap("evicted", Some(2), 3), event(4)];
     history.connections.push(client(after(1), &[], &blocks));

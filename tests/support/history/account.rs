@@ -426,6 +426,15 @@ impl<'a, 'b> Account<'a, 'b> {
     /// Why there is no reason to say so, if there is none.
     fn is_false(&self, id: &Id, reason: &str) -> Option<String> {
         let requested = self.requested();
+        if self.history.rules.kind != Kind::Elsewhere {
+            // Of a log in memory it is said of what a client has brought, and of that alone.
+            if !self.is_first || self.connection.requested.is_none() {
+                return Some("nobody has brought an id".into());
+            }
+            if reason == "diverged" || requested.is_none() && reason != "malformed" {
+                return Some(format!("{:?} was brought", self.connection.requested));
+            }
+        }
         let known = self.truth.log(&id.epoch)?;
         let last = match self.is_first {
             true => requested.clone(),
