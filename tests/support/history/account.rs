@@ -71,6 +71,8 @@ struct Reach {
     excused: Option<Option<u64>>,
     /// In memory, up to where.
     excused_to: u64,
+    /// Elsewhere, by when it was told: what is submitted later is not what is missing.
+    excused_by: Stamp,
 }
 
 impl Reach {
@@ -313,6 +315,7 @@ impl<'a, 'b> Account<'a, 'b> {
             reached,
             excused,
             excused_to,
+            excused_by,
         } = *self.reach(topic);
         *self.reach(topic) = Reach::at(id.offset);
         let Some(reached) = reached else {
@@ -322,6 +325,13 @@ impl<'a, 'b> Account<'a, 'b> {
         let (Some(first), Some(last)) = (missing.first(), missing.last()) else {
             return self.check_excuse(excused, 0, id);
         };
+        // Elsewhere no gap tells of what is submitted behind it.
+        let is_late = |offset: &u64| known.invoked(topic, *offset) > excused_by;
+        let late = missing.iter().find(|offset| is_late(offset));
+        if let (Some(_), Some(late)) = (excused, late) {
+            let what = format!("{late} of {topic:?}, behind every gap, is missing before {id}");
+            return self.broken(Promise::Reliable, what);
+        }
         match excused {
             None => {
                 let brought = self.is_first && self.connection.requested.is_some();
@@ -370,6 +380,7 @@ impl<'a, 'b> Account<'a, 'b> {
                 reached,
                 excused,
                 excused_to,
+                excused_by,
             } = *self.reach(topic);
             // Where it begins it may be said where that is; later it has everything before.
             let Some(reached) = reached else {
@@ -379,7 +390,10 @@ impl<'a, 'b> Account<'a, 'b> {
                 continue;
             };
             let missing = known.between(topic, reached.max(excused_to), id.offset + 1);
-            if let (Some(first), Some(last), None) = (missing.first(), missing.last(), excused) {
+            let is_late = |offset: &u64| known.invoked(topic, *offset) > excused_by;
+            let is_excused = excused.is_some() && !missing.iter().any(is_late);
+            if let (Some(first), Some(last), false) = (missing.first(), missing.last(), is_excused)
+            {
                 let what = format!("{first} to {last} of {topic:?} are missing before {id}");
                 self.broken(Promise::Bookmarks, what);
             }
@@ -416,7 +430,7 @@ impl<'a, 'b> Account<'a, 'b> {
                 match self.history.rules.kind {
                     Kind::Memory => self.lost(stamp, id, reason, missed),
                     Kind::Latest => self.broken(Promise::Honest, format!("a gap, {reason}")),
-                    Kind::Elsewhere => self.lost_elsewhere(reason, missed),
+                    Kind::Elsewhere => self.lost_elsewhere(stamp, reason, missed),
                 }
             }
             other => self.broken(Promise::Honest, format!("a gap of reason {other:?}")),
@@ -527,7 +541,7 @@ impl<'a, 'b> Account<'a, 'b> {
     }
 
     /// A gap of a log elsewhere: of any topic, and it may be that nothing is missing.
-    fn lost_elsewhere(&mut self, reason: &str, missed: Option<u64>) {
+    fn lost_elsewhere(&mut self, stamp: Stamp, reason: &str, missed: Option<u64>) {
         let was_astray = std::mem::take(&mut self.astray);
         // What cannot be read is not in what it is held against.
         if reason == "corrupt" {
@@ -535,6 +549,7 @@ impl<'a, 'b> Account<'a, 'b> {
         }
         for topic in self.wanted() {
             let reach = self.reach(topic);
+            reach.excused_by = stamp;
             reach.excused = match reach.excused.unwrap_or(Some(0)).zip(missed) {
                 Some((before, now)) if !was_astray => Some(Some(before + now)),
                 _ => Some(None),

@@ -115,6 +115,16 @@ impl<'a> Known<'a> {
         offsets.get(first..end).unwrap_or_default()
     }
 
+    /// When this event of a topic was submitted.
+    pub(super) fn invoked(&self, topic: &str, offset: u64) -> u64 {
+        let (Some(offsets), Some(invoked)) = (self.topics.get(topic), self.invoked.get(topic))
+        else {
+            return 0;
+        };
+        let at = offsets.binary_search(&offset).ok();
+        at.and_then(|at| invoked.get(at)).copied().unwrap_or(0)
+    }
+
     /// How many events of its topic behind this one were submitted by then.
     pub(super) fn behind(&self, topic: &str, offset: u64, by: u64) -> u64 {
         let (Some(offsets), Some(invoked)) = (self.topics.get(topic), self.invoked.get(topic))
