@@ -213,6 +213,11 @@ fn resumable() {
     let after = |offset: u64| Some(id(offset).to_string());
     assert_eq!(told(4, after(1), &[event(3)]), [Promise::Resumable]);
     assert_eq!(told(4, after(3), &[event(3)]), [Promise::Resumable]);
+    // An id that this log has not given.
+    for blocks in [vec![event(3)], vec![bookmark(9)]] {
+        assert_eq!(told(4, after(9), &blocks), [Promise::Resumable]);
+    }
+    assert_eq!(told(4, after(9), &[gap("ahead", None, 2), event(3)]), []);
     // An id of another log, and what is none.
     let other = Some(format!("{OTHER}-2"));
     assert_eq!(told(4, other.clone(), &[event(3)]), [Promise::Resumable]);

@@ -192,12 +192,32 @@ impl<'a, 'b> Account<'a, 'b> {
                 }
                 self.gap(stamp, id, reason, *missed);
             }
-            Told::Event { data, .. } => self.event(id, data),
-            _ => self.bookmark(id),
+            Told::Event { data, .. } => {
+                self.check_ahead(stamp, id);
+                self.event(id, data);
+            }
+            _ => {
+                self.check_ahead(stamp, id);
+                self.bookmark(id);
+            }
         }
         self.is_first = false;
         self.order = Some((id.clone(), matches!(told, Told::Bookmark(_))));
         self.place = id.offset;
+    }
+
+    /// Who brings an id that a log in memory has not given is told so before anything else.
+    fn check_ahead(&mut self, stamp: Stamp, id: &Id) {
+        let brought = self.requested().filter(|_| self.is_first);
+        if let Some(brought) = brought
+            && self.history.rules.kind == Kind::Memory
+            && (brought.epoch == id.epoch && brought.offset > 0)
+            && let Some(known) = self.truth.log(&id.epoch)
+            && !known.was_at(&brought, stamp, self.truth)
+        {
+            let what = format!("{id} without a gap, and {brought} is ahead of the log");
+            self.broken(Promise::Resumable, what);
+        }
     }
 
     /// Where it begins that begins by policy there. Who wants newest values begins with those
@@ -579,6 +599,11 @@ impl<'a, 'b> Account<'a, 'b> {
         }
         if self.astray {
             self.broken(Promise::Live, "it was not told what was lost");
+        }
+        let end = known.end();
+        if self.history.rules.kind == Kind::Memory && self.place > end {
+            let what = format!("it is at {}, and the log ends at {end}", self.place);
+            self.broken(Promise::Live, what);
         }
         let topics = known.topics();
         let topics: Vec<_> = topics

@@ -105,6 +105,11 @@ impl<'a> Known<'a> {
         offsets.copied().unwrap_or_default()
     }
 
+    pub(super) fn end(&self) -> u64 {
+        let last = self.log.events.last();
+        last.map_or(0, |stored| stored.id.offset)
+    }
+
     /// The offsets of a topic behind one and before another.
     pub(super) fn between(&self, topic: &str, behind: u64, before: u64) -> &[u64] {
         let Some(offsets) = self.topics.get(topic) else {
