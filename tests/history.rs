@@ -237,6 +237,7 @@ fn honest() {
         vec![gap("evicted", Some(1), 1), event(2)],
         vec![gap("evicted", Some(3), 3), event(4)],
         vec![gap("evicted", Some(1), 3), event(4)],
+        vec![gap("evicted", None, 3), event(4)],
         vec![gap("ahead", None, 1), event(2)],
         vec![gap("malformed", None, 1), event(2)],
         vec![gap("epoch", None, 1), event(2)],

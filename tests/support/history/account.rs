@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::decode::Told;
-use super::record::{Connection, Ended, History, Id, Kind, Stamp, Start, uid};
+use super::record::{Connection, Ended, Filter, History, Id, Kind, Stamp, Start, uid};
 use super::truth::{Known, Truth};
 use super::{Promise, Violation};
 
@@ -184,11 +184,15 @@ impl<'a, 'b> Account<'a, 'b> {
             Told::Gap {
                 reason,
                 missed,
+                from,
                 resume,
                 ..
             } => {
                 if resume.as_ref() != Some(id) {
                     self.broken(Promise::Honest, format!("{resume:?} is not {id}"));
+                }
+                if let Some(from) = from {
+                    self.check_from(id, reason, from);
                 }
                 self.gap(stamp, id, reason, *missed);
             }
@@ -457,6 +461,22 @@ impl<'a, 'b> Account<'a, 'b> {
         }
     }
 
+    /// In memory what is missing is behind what the client had, and before where it goes on.
+    fn check_from(&mut self, id: &Id, reason: &str, from: &Id) {
+        let is_lost = matches!(reason, "evicted" | "slow");
+        if !is_lost || self.history.rules.kind != Kind::Memory {
+            return;
+        }
+        let had = match self.is_first {
+            true => self.requested().map_or(0, |brought| brought.offset),
+            false => self.place,
+        };
+        if from.epoch != id.epoch || from.offset < had || from.offset >= id.offset {
+            let what = format!("{reason} from {from} to {id}, and it had {had}");
+            self.broken(Promise::Honest, what);
+        }
+    }
+
     /// Why there is no reason to say so, if there is none.
     fn is_false(&self, id: &Id, reason: &str) -> Option<String> {
         let requested = self.requested();
@@ -496,6 +516,10 @@ impl<'a, 'b> Account<'a, 'b> {
             return;
         };
         let rules = &self.history.rules;
+        if missed.is_none() && self.connection.filter == Filter::All {
+            let what = format!("{reason} at {id}: without a number");
+            self.broken(Promise::Honest, what);
+        }
         let is_wanted =
             |topic: &&str| self.connection.filter.wants(topic) && !rules.is_latest(topic);
         let stood = known

@@ -238,10 +238,19 @@ fn told_gap(gap: &Value, id: Option<Id>) -> Told {
     let Some(reason) = gap["reason"].as_str() else {
         return Told::Garbage(format!("a gap without a reason: {gap}"));
     };
+    let missed: Option<u64> = gap["missed"].as_str().and_then(|text| text.parse().ok());
+    let is_absent = |field: &str| gap[field].is_null();
+    let is_read = (missed.is_some() || is_absent("missed"))
+        && ["from", "resume"]
+            .into_iter()
+            .all(|field| is_absent(field) || id_in(gap, field).is_some());
+    if !is_read {
+        return Told::Garbage(format!("a gap that cannot be read: {gap}"));
+    }
     Told::Gap {
         id,
         reason: reason.to_owned(),
-        missed: gap["missed"].as_str().and_then(|text| text.parse().ok()),
+        missed,
         from: id_in(gap, "from"),
         resume: id_in(gap, "resume"),
     }
