@@ -106,6 +106,8 @@ pub(crate) async fn run(shared: Shared, at: usize, far: Option<Far>) -> turmoil:
         node.incarnation += 1;
         node.serving = 0;
         node.jump = Duration::ZERO;
+        node.has_submitted = false;
+        node.unanswered = 0;
         node.granted.clear();
         node.incarnation
     };
@@ -263,6 +265,7 @@ impl Publisher {
                     for topic in topics {
                         self.submit(topic).await;
                     }
+                    self.shared.state().nodes[self.at].has_submitted = true;
                     return;
                 }
                 Phase::Leaving => return,
@@ -301,8 +304,12 @@ impl Publisher {
                     let _ = submitted.await;
                 }
                 None => {
-                    let shared = self.shared.clone();
-                    let answer = async move { answered(&shared, at, &submitted.await) };
+                    let (shared, node) = (self.shared.clone(), self.at);
+                    shared.state().nodes[node].unanswered += 1;
+                    let answer = async move {
+                        answered(&shared, at, &submitted.await);
+                        shared.state().nodes[node].unanswered -= 1;
+                    };
                     match self.rng.u32(..4) {
                         0 => answer.await,
                         _ => drop(spawn_local(answer)),

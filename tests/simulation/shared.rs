@@ -55,6 +55,10 @@ pub(crate) struct Node {
     pub(crate) serving: usize,
     /// So many events are to be submitted at once.
     pub(crate) burst: usize,
+    /// Everything that is to be submitted has been.
+    pub(crate) has_submitted: bool,
+    /// Submits whose answer is not there yet.
+    pub(crate) unanswered: usize,
     /// Which connections were let in, and of which client they are.
     pub(crate) granted: Vec<(u64, usize)>,
 }

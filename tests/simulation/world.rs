@@ -1,6 +1,6 @@
 //! One seed, from the beginning to the verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use turmoil::{Builder, Sim};
@@ -65,6 +65,7 @@ pub(crate) fn run(seed: u64) -> Ran {
     world.go(plan.settle.mul_f64(0.4), |_| {});
     shared.state().phase = Phase::Last;
     world.go(plan.settle.mul_f64(0.6), |_| {});
+    world.is_settled();
 
     let mut history = shared.state().history.clone();
     history.live_by = Some(u64::MAX - 1);
@@ -144,6 +145,27 @@ impl World<'_> {
                 self.shared.sample(format!("events of node {at}"), is, most);
             }
         }
+    }
+
+    /// Nobody waits for anything any more, and every client has come back.
+    fn is_settled(&self) {
+        let mut state = self.shared.state();
+        let mut wrong = Vec::new();
+        for (at, node) in state.nodes.iter().enumerate() {
+            if !node.has_submitted {
+                wrong.push(format!("who submits at node {at} still waits"));
+            }
+            if node.unanswered > 0 {
+                let waiting = node.unanswered;
+                wrong.push(format!("{waiting} submits at node {at} have no answer"));
+            }
+        }
+        let connections = state.history.connections.iter().filter(|of| of.stays);
+        let back: BTreeSet<_> = connections.map(|of| of.chain).collect();
+        if back.len() != self.shared.plan.clients {
+            wrong.push(format!("{} clients have come back", back.len()));
+        }
+        state.wrong.append(&mut wrong);
     }
 
     fn is_empty(&self) {
