@@ -75,7 +75,13 @@ pub(crate) fn run(seed: u64) -> Ran {
         keeps: (plan.what == What::Queue || plan.what == What::Hub).then_some(plan.keeps as u64),
     };
     history.logs = match &engine {
-        None => logs_of(&history),
+        None => {
+            let logs = logs_of(&history);
+            for log in logs.iter().filter(|log| !is_whole(log)) {
+                shared.wrong(format!("the numbers of {} have holes", log.epoch));
+            }
+            logs
+        }
         Some(engine) => {
             let mut logs = std::mem::take(&mut faults.logs);
             logs.extend(log_of(engine, true));
@@ -232,6 +238,12 @@ fn logs_of(history: &History) -> Vec<Log> {
         log.events.sort_by_key(|stored| stored.id.offset);
     }
     logs
+}
+
+/// Numbers begin with 1, and each is given once.
+fn is_whole(log: &Log) -> bool {
+    let mut events = log.events.iter().zip(1..);
+    events.all(|(stored, number)| stored.id.offset == number)
 }
 
 /// What the engine's log is now.
