@@ -64,6 +64,8 @@ fn filter(topics: &[&str]) -> Filter {
 
 /// The next connection of client 1, which is told this.
 fn client(requested: Option<String>, topics: &[&str], blocks: &[String]) -> Connection {
+    // Who brings nothing begins with what comes next.
+    let opened = if requested.is_some() { 500 } else { 0 };
     Connection {
         chain: 1,
         node: "node".into(),
@@ -71,7 +73,7 @@ fn client(requested: Option<String>, topics: &[&str], blocks: &[String]) -> Conn
         requested,
         start: Start::Live,
         filter: filter(topics),
-        opened: 500,
+        opened,
         granted: None,
         revoked: None,
         status: Some(200),
@@ -218,6 +220,24 @@ fn resumable() {
         assert_eq!(told(4, after(9), &blocks), [Promise::Resumable]);
     }
     assert_eq!(told(4, after(9), &[gap("ahead", None, 2), event(3)]), []);
+    // What follows then is all that is kept, and nothing of that is left out.
+    let mut history = plain(4);
+    let ahead = [gap("ahead", None, 2), event(3), event(4)];
+    history.connections.push(client(after(9), &[], &ahead));
+    history.rules.keeps = Some(2);
+    assert_eq!(broken(&history), []);
+    history.rules.keeps = Some(3);
+    assert_eq!(broken(&history), [Promise::Resumable]);
+    let ahead = [gap("ahead", None, 1), event(3)];
+    assert_eq!(told(4, after(9), &ahead), [Promise::Reliable]);
+    // Without an id what there was before is not asked for.
+    let mut history = plain(4);
+    let mut late = client(None, &[], &all(2..=4));
+    late.opened = 25;
+    history.connections.push(late);
+    assert_eq!(broken(&history), [Promise::Resumable]);
+    history.connections[0].opened = 20;
+    assert_eq!(broken(&history), []);
     // An id of another log, and what is none.
     let other = Some(format!("{OTHER}-2"));
     assert_eq!(told(4, other.clone(), &[event(3)]), [Promise::Resumable]);

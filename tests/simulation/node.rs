@@ -308,7 +308,9 @@ impl Publisher {
                     shared.state().nodes[node].unanswered += 1;
                     let answer = async move {
                         answered(&shared, at, &submitted.await);
-                        shared.state().nodes[node].unanswered -= 1;
+                        let mut state = shared.state();
+                        let unanswered = &mut state.nodes[node].unanswered;
+                        *unanswered = unanswered.saturating_sub(1);
                     };
                     match self.rng.u32(..4) {
                         0 => answer.await,

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::decode::Told;
-use super::record::{Connection, Ended, Filter, History, Id, Kind, Stamp, Start, uid};
+use super::record::{Connection, Ended, Filter, History, Id, Kind, Outcome, Stamp, Start, uid};
 use super::truth::{Known, Truth};
 use super::{Promise, Violation};
 
@@ -236,7 +236,34 @@ impl<'a, 'b> Account<'a, 'b> {
             });
         match self.connection.start {
             Start::Live if !wants_values => Reach::at(id.offset),
+            _ if self.is_plain() => Reach::at(id.offset),
             _ => Reach::default(),
+        }
+    }
+
+    /// Without topics everything behind where it begins comes, wherever that is.
+    fn is_plain(&self) -> bool {
+        self.history.rules.kind == Kind::Memory && self.connection.filter == Filter::All
+    }
+
+    /// After an id that is ahead of the log everything follows that is kept.
+    fn check_oldest(&mut self, stamp: Stamp, id: &Id) {
+        let (Some(known), Some(keeps)) = (self.known(), self.history.rules.keeps) else {
+            return;
+        };
+        for topic in self.wanted() {
+            let left_out = known.between(topic, 0, id.offset + 1);
+            let Some(last) = left_out.last() else {
+                continue;
+            };
+            let newer = known.behind(topic, *last, stamp);
+            if newer < keeps {
+                let what = format!(
+                    "it begins behind {id}, and {last} of {topic:?} has {newer} behind it: \
+                     {keeps} are kept"
+                );
+                self.broken(Promise::Resumable, what);
+            }
         }
     }
 
@@ -334,6 +361,14 @@ impl<'a, 'b> Account<'a, 'b> {
         if self.history.rules.is_latest(topic) {
             self.values.insert(topic.to_owned(), id.offset);
             return;
+        }
+        if let Some(Outcome::Ok(ended, _)) = submit.map(|submit| &submit.outcome)
+            && *ended < opened
+            && self.history.rules.kind == Kind::Memory
+            && (self.connection.start == Start::Live && self.connection.requested.is_none())
+        {
+            let what = format!("{id} to who began with what comes next, and had no id");
+            self.broken(Promise::Resumable, what);
         }
         let Reach {
             reached,
@@ -439,9 +474,13 @@ impl<'a, 'b> Account<'a, 'b> {
                 // Who is in the middle of it goes on with all that the other log retains.
                 let floor = match reason {
                     "epoch" | "malformed" if self.is_first => self.live(id),
+                    _ if self.is_plain() => Reach::at(id.offset),
                     _ => Reach::default(),
                 };
                 self.reset(Some(id), floor);
+                if reason == "ahead" {
+                    self.check_oldest(stamp, id);
+                }
             }
             "evicted" | "slow" | "corrupt" => {
                 if self.epoch.is_none() {
