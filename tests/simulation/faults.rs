@@ -266,7 +266,7 @@ impl Faults {
             let granted = state.nodes[node].granted.clone();
             for (_, connection) in granted.iter().filter(|(of, _)| *of == client as u64) {
                 let connection = &mut state.history.connections[*connection];
-                connection.revoked = connection.revoked.or(Some(at));
+                connection.revoked = Some(connection.revoked.map_or(at, |over| over.min(at)));
             }
             state.nodes[node]
                 .granted

@@ -209,7 +209,11 @@ fn permit(shared: &Shared, at: usize) -> impl Fn(&Head<'_>) -> Permitted + Send 
         state.nodes[at].granted.push((client, connection));
         let mut permit = Permit::new().key(client.to_string());
         if state.phase == Phase::Chaos && rng.u32(..6) == 0 {
-            permit = permit.expires_in(Duration::from_millis(rng.u64(50..3000)));
+            let millis = rng.u64(50..3000);
+            permit = permit.expires_in(Duration::from_millis(millis));
+            // A node's clock is never behind, but it is looked at only now and then.
+            let over = granted + 1_000_000 * (millis + 200);
+            state.history.connections[connection].revoked = Some(over);
         }
         drop(state);
         let mut topics = Topics::new();
