@@ -306,6 +306,8 @@ fn honest_of_many_topics() {
     assert_eq!(history(&of_both(4)), []);
     assert_eq!(history(&of_both(3)), [Promise::Honest]);
     assert_eq!(history(&of_both(5)), [Promise::Honest]);
+    // The number of the last of them alone.
+    assert_eq!(history(&of_both(2)), [Promise::Honest]);
     let of_one = [gap("evicted", Some(2), 3), event(6), event(7)];
     assert_eq!(history(&of_one), [Promise::Reliable]);
     let of_none = [gap("evicted", Some(1), 5)];

@@ -59,6 +59,27 @@ struct Account<'a, 'b> {
     /// What was told last on this connection, and whether it was a bookmark.
     order: Option<(Id, bool)>,
     is_checked: bool,
+    /// Of this connection, in memory; if every gap has said how many.
+    sums: Option<Sums>,
+}
+
+/// What was told behind a position.
+#[derive(Debug, Default)]
+struct Sums {
+    behind: u64,
+    /// How many are missing, of all gaps.
+    missed: u64,
+    /// Of each topic how many it has had, and up to where.
+    had: HashMap<String, (u64, u64)>,
+}
+
+impl Sums {
+    fn behind(offset: u64) -> Self {
+        Self {
+            behind: offset,
+            ..Self::default()
+        }
+    }
 }
 
 /// How far a client is in a topic.
@@ -102,6 +123,7 @@ impl<'a, 'b> Account<'a, 'b> {
             is_first: true,
             order: None,
             is_checked: false,
+            sums: None,
         }
     }
 
@@ -115,6 +137,9 @@ impl<'a, 'b> Account<'a, 'b> {
         self.at = at;
         self.is_first = true;
         self.order = None;
+        let is_in_memory = self.history.rules.kind == Kind::Memory;
+        let requested = self.requested().filter(|_| is_in_memory);
+        self.sums = requested.map(|id| Sums::behind(id.offset));
         match self.requested() {
             None if self.connection.requested.is_none() => self.reset(None, Reach::default()),
             Some(id) if self.epoch.as_deref() != Some(&id.epoch) => {
@@ -377,6 +402,14 @@ impl<'a, 'b> Account<'a, 'b> {
             excused_by,
         } = *self.reach(topic);
         *self.reach(topic) = Reach::at(id.offset);
+        let is_told = reached.is_none_or(|reached| {
+            let missing = known.between(topic, reached.max(excused_to), id.offset);
+            missing.is_empty()
+        });
+        match is_told {
+            true => self.check_sums(known, topic, id),
+            false => self.sums = None,
+        }
         let Some(reached) = reached else {
             return;
         };
@@ -405,6 +438,26 @@ impl<'a, 'b> Account<'a, 'b> {
         }
     }
 
+    /// Received and missed are all that there was, of every topic up to what it has had.
+    fn check_sums(&mut self, known: &Known<'_>, topic: &str, id: &Id) {
+        let Some(sums) = self.sums.as_mut().filter(|sums| id.offset > sums.behind) else {
+            return;
+        };
+        let (had, up_to) = sums.had.entry(topic.to_owned()).or_default();
+        *had += 1;
+        *up_to = id.offset;
+        let missing = sums.had.iter().map(|(topic, (had, up_to))| {
+            let all = known.between(topic, sums.behind, *up_to + 1).len() as u64;
+            all.saturating_sub(*had)
+        });
+        let (missing, missed) = (missing.sum::<u64>(), sums.missed);
+        if missing > missed {
+            self.sums = None;
+            let what = format!("{missing} were missing before {id}, and it was told of {missed}");
+            self.broken(Promise::Honest, what);
+        }
+    }
+
     /// How many were missing of the only topic that is wanted, of a log elsewhere.
     fn check_excuse(&mut self, excused: Option<Option<u64>>, missing: u64, id: &Id) {
         if let Some(Some(missed)) = excused
@@ -424,6 +477,10 @@ impl<'a, 'b> Account<'a, 'b> {
         {
             let what = format!("the position {id} behind {last}");
             self.broken(Promise::Bookmarks, what);
+        }
+        let begins = self.is_first && self.connection.requested.is_none();
+        if begins && self.history.rules.kind == Kind::Memory {
+            self.sums = self.live(id).reached.map(Sums::behind);
         }
         let Some(known) = self.known() else {
             return;
@@ -478,6 +535,7 @@ impl<'a, 'b> Account<'a, 'b> {
                     _ => Reach::default(),
                 };
                 self.reset(Some(id), floor);
+                self.sums = None;
                 if reason == "ahead" {
                     self.check_oldest(stamp, id);
                 }
@@ -551,6 +609,10 @@ impl<'a, 'b> Account<'a, 'b> {
 
     /// A gap in memory: up to where it goes on, everything of the topic that stood there.
     fn lost(&mut self, stamp: Stamp, id: &Id, reason: &str, missed: Option<u64>) {
+        match (missed, &mut self.sums) {
+            (Some(missed), Some(sums)) => sums.missed = sums.missed.saturating_add(missed),
+            _ => self.sums = None,
+        }
         let Some(known) = self.known() else {
             return;
         };
