@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::decode::Told;
+use super::reach::{Reach, Sums};
 use super::record::{Connection, Ended, Filter, History, Id, Kind, Outcome, Stamp, Start, uid};
 use super::truth::{Known, Truth};
 use super::{Promise, Violation};
@@ -61,48 +62,6 @@ struct Account<'a, 'b> {
     is_checked: bool,
     /// Of this connection, in memory; if every gap has said how many.
     sums: Option<Sums>,
-}
-
-/// What was told behind a position.
-#[derive(Debug, Default)]
-struct Sums {
-    behind: u64,
-    /// How many are missing, of all gaps.
-    missed: u64,
-    /// Of each topic how many it has had, and up to where.
-    had: HashMap<String, (u64, u64)>,
-}
-
-impl Sums {
-    fn behind(offset: u64) -> Self {
-        Self {
-            behind: offset,
-            ..Self::default()
-        }
-    }
-}
-
-/// How far a client is in a topic.
-#[derive(Clone, Copy, Debug, Default)]
-struct Reach {
-    /// It has everything up to there, or was told that it has not. `None`: it is to have
-    /// what comes next, wherever that is.
-    reached: Option<u64>,
-    /// Told since that something is missing, and how much if that was said.
-    excused: Option<Option<u64>>,
-    /// In memory, up to where.
-    excused_to: u64,
-    /// Elsewhere, by when it was told: what is submitted later is not what is missing.
-    excused_by: Stamp,
-}
-
-impl Reach {
-    fn at(offset: u64) -> Self {
-        Self {
-            reached: Some(offset),
-            ..Self::default()
-        }
-    }
 }
 
 impl<'a, 'b> Account<'a, 'b> {
@@ -440,17 +399,10 @@ impl<'a, 'b> Account<'a, 'b> {
 
     /// Received and missed are all that there was, of every topic up to what it has had.
     fn check_sums(&mut self, known: &Known<'_>, topic: &str, id: &Id) {
-        let Some(sums) = self.sums.as_mut().filter(|sums| id.offset > sums.behind) else {
+        let Some(sums) = &mut self.sums else {
             return;
         };
-        let (had, up_to) = sums.had.entry(topic.to_owned()).or_default();
-        *had += 1;
-        *up_to = id.offset;
-        let missing = sums.had.iter().map(|(topic, (had, up_to))| {
-            let all = known.between(topic, sums.behind, *up_to + 1).len() as u64;
-            all.saturating_sub(*had)
-        });
-        let (missing, missed) = (missing.sum::<u64>(), sums.missed);
+        let (missing, missed) = (sums.count(known, topic, id.offset), sums.missed);
         if missing > missed {
             self.sums = None;
             let what = format!("{missing} were missing before {id}, and it was told of {missed}");

@@ -32,6 +32,7 @@
 mod account;
 mod decode;
 mod deliveries;
+mod reach;
 mod record;
 mod submits;
 mod truth;
