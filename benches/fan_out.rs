@@ -18,7 +18,7 @@ use futures_util::StreamExt;
 use memchr::memmem;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, broadcast};
-use tornadose::{Delivery, EventSource, QueueStore, Retention, Start};
+use tornadose::{Delivery, EventSource, Permit, QueueStore, Retention, Start};
 
 const SUBSCRIBERS: [u64; 5] = [1, 10, 100, 1_000, 10_000];
 const EVENT: &str = "an event of a hundred bytes, which is what the fan-out figures of this crate are measured with......";
@@ -81,7 +81,7 @@ fn fan_out(c: &mut Criterion, name: &str, burst: u64) {
             let (runtime, store, open) = (runtime(), store(), Arc::new(Open::default()));
             let source = EventSource::new(store.clone());
             for _ in 0..n {
-                let mut body = source.stream(None).into_body();
+                let mut body = source.grant(Permit::new(), None).into_body();
                 let open = Arc::clone(&open);
                 runtime.spawn(async move {
                     // The preamble.

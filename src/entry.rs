@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::event::Event;
+use crate::event::{Event, Shown};
 use crate::planted::planted;
 use crate::position::Position;
 use crate::topic::Topic;
@@ -15,7 +15,7 @@ use crate::wire::sse::{self, Encoded, Span};
 ///
 /// Cheap to clone; all clones share the same bytes, which are freed with the last
 /// of them.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
     position: Position,
     sse: Bytes,
@@ -134,8 +134,10 @@ impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
             .field("id", &self.id())
+            .field("topic", &self.topic())
             .field("name", &self.name())
-            .field("data", &self.data())
+            .field("data", &Shown(self.data()))
+            .field("data_len", &self.data().len())
             .finish()
     }
 }

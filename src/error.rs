@@ -65,13 +65,28 @@ pub enum SubmitError {
 
 impl SubmitError {
     /// The event that was not taken.
+    pub fn event(&self) -> &Event {
+        match self {
+            Self::Closed(event)
+            | Self::Full(event)
+            | Self::NoTopic(event)
+            | Self::Unavailable(event)
+            | Self::Unknown(event)
+            | Self::Refused { event, .. }
+            | Self::TooLarge { event, .. } => event,
+        }
+    }
+
+    /// The event that was not taken.
     pub fn into_event(self) -> Event {
         match self {
             Self::Closed(event)
             | Self::Full(event)
             | Self::NoTopic(event)
+            | Self::Unavailable(event)
+            | Self::Unknown(event)
+            | Self::Refused { event, .. }
             | Self::TooLarge { event, .. } => event,
-            Self::Unavailable(event) | Self::Unknown(event) | Self::Refused { event, .. } => event,
         }
     }
 }
@@ -101,13 +116,13 @@ pub enum InvalidName {
 pub struct SubmitAllError {
     #[source]
     error: Box<SubmitError>,
-    at: usize,
+    index: usize,
     others: Vec<Event>,
 }
 
 impl SubmitAllError {
-    /// `at`: where in `events` the one stands that is refused; if they are empty, that is
-    /// an event that there was not.
+    /// `at`: where in `events`, of which there is one at least, the one stands that is
+    /// refused.
     pub(crate) fn new(
         mut events: Vec<Event>,
         at: usize,
@@ -120,7 +135,7 @@ impl SubmitAllError {
         };
         Self {
             error: Box::new(refuse(event)),
-            at,
+            index: at,
             others: events,
         }
     }
@@ -133,15 +148,15 @@ impl SubmitAllError {
 
     /// Where that event stood among them, from 0 on.
     #[must_use]
-    pub fn at(&self) -> usize {
-        self.at
+    pub fn index(&self) -> usize {
+        self.index
     }
 
     /// All events, in their order.
     #[must_use]
     pub fn into_events(self) -> Vec<Event> {
         let mut events = self.others;
-        events.insert(self.at.min(events.len()), self.error.into_event());
+        events.insert(self.index.min(events.len()), self.error.into_event());
         events
     }
 }
@@ -210,12 +225,31 @@ pub enum InvalidTopic {
 /// A text is not the id of any event: it is not `<epoch>-<offset>`, with or without a tag.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("not an event id")]
+#[non_exhaustive]
 pub struct InvalidPosition;
 
 /// A text is not an origin as browsers write it, so no page could ever match it.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("an origin is a scheme, a host and perhaps a port, in lower case and without a path")]
-pub struct InvalidOrigin;
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error(
+    "{origin:?} is no origin: a scheme, a host and perhaps a port, in lower case and without a path"
+)]
+pub struct InvalidOrigin {
+    origin: Box<str>,
+}
+
+impl InvalidOrigin {
+    pub(crate) fn new(origin: &str) -> Self {
+        Self {
+            origin: origin.into(),
+        }
+    }
+
+    /// The text that is none.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+}
 
 /// Bytes that were to be an event's data are not UTF-8.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

@@ -209,13 +209,27 @@ impl Event {
 /// Shows the beginning of the data and its length: an event often ends in a log line.
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: String = self.data.chars().take(64).collect();
         f.debug_struct("Event")
+            .field("topic", &self.topic_name())
             .field("name", &self.name)
             .field("retry", &self.retry_after())
-            .field("data", &shown)
+            .field("data", &Shown(&self.data))
             .field("data_len", &self.data.len())
             .finish()
+    }
+}
+
+/// The beginning of data, 64 characters.
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = self
+            .0
+            .char_indices()
+            .nth(64)
+            .map_or(self.0.len(), |(at, _)| at);
+        fmt::Debug::fmt(self.0.get(..end).unwrap_or_default(), f)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::position::Position;
 /// id: WUFZSxsBWn0-42
 /// data: {"reason":"evicted","missed":"17","from":"WUFZSxsBWn0-25","resume":"WUFZSxsBWn0-42"}
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Gap {
     /// Why they are missing.

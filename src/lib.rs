@@ -51,6 +51,7 @@
 //! | [store](Store) | where it is submitted and subscribed to: a log and a policy |
 //! | [topic](Topic) | what an event is about, where one store is for many things: a [`Hub`] |
 //! | log | the retained events in one order |
+//! | [entry](Entry) | an event in a log, with its position: what is delivered |
 //! | [position](Position) | an event's place: the log's epoch and an offset. Printed, it is the SSE `id` |
 //! | [retention](Retention) | what a log keeps, by count, bytes and age |
 //! | [subscription](Subscription) | a position that moves |

@@ -1,11 +1,4 @@
 //! What a store can tell of itself.
-//!
-//! A snapshot is plain data, taken in one moment: its figures fit together.
-//!
-//! - `submitted = retained + evicted + replaced`
-//! - of subscriptions to a [`QueueStore`](crate::QueueStore) or a
-//!   [`DataStore`](crate::DataStore) that began with the first event,
-//!   `delivered + skipped + missed + lag.sum() = submitted * subscriptions`
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,6 +7,13 @@ use std::sync::Arc;
 use crate::topic::Topic;
 
 /// A snapshot of a store, or of one topic of a [`Hub`](crate::Hub).
+///
+/// It is plain data, taken in one moment: its figures fit together.
+///
+/// - `submitted = retained + evicted + replaced`
+/// - of subscriptions to a [`QueueStore`](crate::QueueStore) or a
+///   [`DataStore`](crate::DataStore) that began with the first event,
+///   `delivered + skipped + missed + lag.sum() = submitted * subscriptions`
 ///
 /// Counters count since the store, or the topic, was made, and never go down, but for one:
 /// what is being written to detached streams counts as delivered, and is taken back for those

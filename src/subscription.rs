@@ -126,7 +126,7 @@ impl From<Start> for Subscribe {
 }
 
 /// What a subscription yields.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivery {
     /// The next event.
@@ -139,6 +139,15 @@ impl Delivery {
     /// The event, if it is one.
     #[must_use]
     pub fn event(&self) -> Option<&Entry> {
+        match self {
+            Self::Event(entry) => Some(entry),
+            Self::Gap(_) => None,
+        }
+    }
+
+    /// The event itself, if it is one.
+    #[must_use]
+    pub fn into_event(self) -> Option<Entry> {
         match self {
             Self::Event(entry) => Some(entry),
             Self::Gap(_) => None,

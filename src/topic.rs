@@ -183,11 +183,12 @@ fn judge(
 pub struct Topics {
     pub(crate) topics: Vec<Topic>,
     pub(crate) patterns: Vec<Pattern>,
+    left_out: usize,
 }
 
 impl Topics {
     /// The most topics and patterns that one subscription is to. What is added beyond
-    /// them is left out, and [`is_full`](Self::is_full) tells.
+    /// them is left out, and [`left_out`](Self::left_out) tells how many.
     pub const MAX: usize = 256;
 
     /// None yet.
@@ -197,18 +198,48 @@ impl Topics {
 
     /// This one as well.
     pub fn topic(mut self, topic: Topic) -> Self {
-        if !self.is_full() && !self.topics.contains(&topic) {
-            self.topics.push(topic);
+        if self.topics.contains(&topic) {
+            return self;
+        }
+        match self.is_full() {
+            true => self.left_out = self.left_out.saturating_add(1),
+            false => self.topics.push(topic),
         }
         self
     }
 
     /// Those of this pattern as well.
     pub fn pattern(mut self, pattern: Pattern) -> Self {
-        if !self.is_full() && !self.patterns.contains(&pattern) {
-            self.patterns.push(pattern);
+        if self.patterns.contains(&pattern) {
+            return self;
+        }
+        match self.is_full() {
+            true => self.left_out = self.left_out.saturating_add(1),
+            false => self.patterns.push(pattern),
         }
         self
+    }
+
+    /// The topics, in the order in which they were added.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &Topic> {
+        self.topics.iter()
+    }
+
+    /// The patterns, in the order in which they were added.
+    pub fn patterns(&self) -> impl ExactSizeIterator<Item = &Pattern> {
+        self.patterns.iter()
+    }
+
+    /// Whether this topic is among them, by its name or by a pattern.
+    #[must_use]
+    pub fn contains(&self, topic: &Topic) -> bool {
+        self.topics.contains(topic) || self.patterns.iter().any(|pattern| pattern.matches(topic))
+    }
+
+    /// How many were added beyond [`MAX`](Self::MAX), and left out.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.left_out
     }
 
     pub(crate) fn add_all(&mut self, others: Self) {
@@ -260,6 +291,18 @@ impl FromIterator<Topic> for Topics {
     }
 }
 
+impl FromIterator<Pattern> for Topics {
+    fn from_iter<I: IntoIterator<Item = Pattern>>(patterns: I) -> Self {
+        patterns.into_iter().fold(Self::new(), Self::pattern)
+    }
+}
+
+impl From<Topic> for Pattern {
+    fn from(topic: Topic) -> Self {
+        Self(topic.0)
+    }
+}
+
 macro_rules! text {
     ($($type:ident)*) => {$(
         impl FromStr for $type {
@@ -267,6 +310,34 @@ macro_rules! text {
 
             fn from_str(text: &str) -> Result<Self, InvalidTopic> {
                 Self::new(text)
+            }
+        }
+
+        impl TryFrom<&str> for $type {
+            type Error = InvalidTopic;
+
+            fn try_from(text: &str) -> Result<Self, InvalidTopic> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = InvalidTopic;
+
+            fn try_from(text: String) -> Result<Self, InvalidTopic> {
+                Self::new(text)
+            }
+        }
+
+        impl AsRef<str> for $type {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                &self.0
             }
         }
 
@@ -285,12 +356,6 @@ macro_rules! text {
 }
 
 text! { Topic Pattern }
-
-impl Borrow<str> for Topic {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -332,6 +397,22 @@ mod tests {
         for bad in ["#/a", "a/#/b", "a#", "+a", "a/+b", "++"] {
             assert_eq!(Pattern::new(bad), Err(InvalidTopic::Wildcard), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_is_too_many_is_counted() {
+        let topic = |n: usize| Topic::new(format!("t/{n}")).expect("a topic");
+        let full: Topics = (0..Topics::MAX).map(topic).collect();
+        assert!(full.is_full());
+        assert_eq!(full.left_out(), 0);
+        let again = full.topic(topic(0));
+        assert_eq!(again.left_out(), 0, "it is there already");
+        let over = again
+            .topic(topic(999))
+            .pattern("#".parse().expect("a pattern"));
+        assert_eq!((over.len(), over.left_out()), (Topics::MAX, 2));
+        assert_eq!(over.names().len() + over.patterns().len(), over.len());
+        assert!(over.contains(&topic(7)) && !over.contains(&topic(999)));
     }
 
     #[test]

@@ -158,6 +158,35 @@ fn every_type_is_what_it_says() {
             Redis:        YES YES YES NO,
         }
     }
+    #[cfg(feature = "detached")]
+    {
+        use tornadose::{Io, Listener};
+        #[rustfmt::skip]
+        table! {
+            Io:       YES YES YES NO,
+            Listener: YES YES YES YES,
+        }
+    }
+    #[cfg(feature = "durable")]
+    {
+        use tornadose::backplane::{Durable, DurableBuilder, DurableError, Fsync};
+        #[rustfmt::skip]
+        table! {
+            Durable:        YES YES YES NO,
+            DurableBuilder: YES YES YES NO,
+            DurableError:   YES YES YES NO,
+            Fsync:          YES YES YES YES,
+        }
+    }
+    #[cfg(feature = "nats")]
+    {
+        use tornadose::backplane::{InvalidNats, Nats};
+        #[rustfmt::skip]
+        table! {
+            InvalidNats: YES YES YES YES,
+            Nats:        YES YES YES NO,
+        }
+    }
     #[cfg(feature = "json")]
     {
         use tornadose::JsonError;
@@ -187,6 +216,13 @@ fn a_store_behind_a_pointer_can_be_shared() {
         ],
         [YES, YES]
     );
+    #[cfg(feature = "backplane")]
+    {
+        use tornadose::backplane::{Backplane, Reading};
+        let backplane = [is!(dyn Backplane: Send), is!(dyn Backplane: Sync)];
+        let reading = [is!(dyn Reading: Send), is!(dyn Reading: Sync)];
+        assert_eq!([backplane, reading], [[YES, YES], [YES, NO]]);
+    }
 }
 
 fn is_error<T: std::error::Error + Send + Sync + 'static>() {}
@@ -202,6 +238,30 @@ fn every_error_fits_wherever_errors_are_carried() {
     is_error::<SubmitError>();
     #[cfg(feature = "json")]
     is_error::<tornadose::JsonError>();
+    #[cfg(feature = "serve")]
+    is_error::<tornadose::ServeError>();
+    #[cfg(feature = "backplane")]
+    {
+        is_error::<tornadose::OpenError>();
+        is_error::<tornadose::backplane::AppendError>();
+        is_error::<tornadose::backplane::BackplaneError>();
+    }
+    #[cfg(feature = "redis")]
+    is_error::<tornadose::backplane::InvalidRedis>();
+    #[cfg(feature = "durable")]
+    is_error::<tornadose::backplane::DurableError>();
+    #[cfg(feature = "nats")]
+    is_error::<tornadose::backplane::InvalidNats>();
+}
+
+struct Nobody;
+
+impl tornadose::Subscriber for Nobody {
+    type Error = std::convert::Infallible;
+
+    async fn deliver(&mut self, _: Delivery) -> Result<(), Self::Error> {
+        Ok(())
+    }
 }
 
 fn is_send<T: Send>(_: T) {}
@@ -214,4 +274,33 @@ async fn every_future_can_be_spawned() {
     is_send(store.submit("x").expect("taken"));
     is_send(Shutdown::new().begun());
     is_send(Shutdown::new().ended());
+    is_send(store.subscribe(Start::Live).feed(&mut Nobody));
+    let request = http::Request::get("/").body(()).expect("a request");
+    let awaiting = EventSource::new(store.clone()).permit_async(|_| async { Ok(Permit::new()) });
+    is_send(awaiting.respond(&request));
+    #[cfg(feature = "websocket")]
+    is_send(awaiting.websocket().respond(&request));
+    #[cfg(feature = "backplane")]
+    {
+        let at = store.submit("y").expect("taken").id().expect("its place");
+        is_send(Hub::new().reached(at));
+    }
+    #[cfg(feature = "redis")]
+    {
+        let redis = tornadose::backplane::Redis::new("redis://h").expect("a URL");
+        is_send(Hub::builder().open(redis));
+    }
+    #[cfg(feature = "durable")]
+    is_send(tornadose::backplane::Durable::builder("nowhere").open());
+    #[cfg(feature = "detached")]
+    {
+        let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        is_send(tornadose::Listener::new(tcp.expect("a port")).accept());
+    }
+    #[cfg(feature = "serve")]
+    {
+        let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let server = tornadose::Server::new(tcp.expect("a port"));
+        is_send(server.serve(EventSource::new(store.clone())));
+    }
 }

@@ -37,13 +37,15 @@ const FAREWELL: std::ops::RangeInclusive<u64> = 2000..=6000;
 // ---------------------------------------------------------------------------
 
 fn body(events: &EventSource) -> EventBody {
-    let response = events.stream(None);
+    let response = events.grant(Permit::new(), None);
     assert_eq!(response.status(), StatusCode::OK);
     response.into_body()
 }
 
 fn body_after(events: &EventSource, id: Position) -> EventBody {
-    events.stream(Some(LastEventId::At(id))).into_body()
+    events
+        .grant(Permit::new(), Some(LastEventId::At(id)))
+        .into_body()
 }
 
 /// A body whose wake-ups are seen.
@@ -522,14 +524,14 @@ async fn both_faces_yield_the_same_bytes() {
     let events = EventSource::new(store.clone())
         .start(Start::Oldest)
         .retry(SECOND)
-        .farewell(3 * SECOND, 3 * SECOND);
+        .farewell(3 * SECOND..=3 * SECOND);
     for n in 0..500_usize {
         submit(&store, format!("{n}\n{}", "x".repeat(n)));
     }
     let late = Some(LastEventId::Malformed);
     let (mut one, mut other) = (
-        events.stream(late).into_body(),
-        events.stream(late).into_body(),
+        events.grant(Permit::new(), late).into_body(),
+        events.grant(Permit::new(), late).into_body(),
     );
     let mut bytes = drained_as_stream(&mut one);
     assert_eq!(bytes, drained_as_body(&mut other));
@@ -712,7 +714,7 @@ async fn farewells_lie_in_their_range_and_differ() {
         let store = DataStore::new();
         let mut events = EventSource::new(store.clone());
         if let Some((least, most)) = chosen {
-            events = events.farewell(least, most);
+            events = events.farewell(least..=most);
         }
         let mut readers: Vec<_> = (0..200).map(|_| opened(&events)).collect();
         store.close();
@@ -738,7 +740,7 @@ async fn a_farewell_is_held_between_the_bounds_of_retry_times() {
         (Duration::ZERO, Duration::MAX, 100..=3_600_000),
     ] {
         let store = DataStore::new();
-        let events = EventSource::new(store.clone()).farewell(least, most);
+        let events = EventSource::new(store.clone()).farewell(least..=most);
         let mut reader = opened(&events);
         store.close();
         let told = farewell(&text(&mut reader));
@@ -801,7 +803,7 @@ async fn what_is_no_stream_does_not_keep_a_shutdown_waiting() {
         .shutdown(&shutdown)
         .max_streams(0);
     let request = Request::head("/").body(()).expect("valid");
-    let _open = (events.respond(&request), events.stream(None));
+    let _open = (events.respond(&request), events.grant(Permit::new(), None));
     shutdown.begin();
     assert!(tokio_test::task::spawn(shutdown.ended()).poll().is_ready());
 }
@@ -1117,7 +1119,7 @@ fn a_stream_that_stops_at_gaps_answers_204_where_it_would_begin_with_one() {
         assert!(response.body().is_end_stream());
     }
     for id in [Some(LastEventId::At(ids[2])), None] {
-        let response = events.stream(id);
+        let response = events.grant(Permit::new(), id);
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(store.subscribers(), 1);
     }
@@ -1137,7 +1139,7 @@ async fn a_stream_that_stops_at_gaps_ends_without_a_farewell_when_it_is_overtake
     assert_eq!(store.subscribers(), 0);
     assert_ended(&mut reader);
 
-    let response = events.stream(Some(LastEventId::At(had)));
+    let response = events.grant(Permit::new(), Some(LastEventId::At(had)));
     assert_eq!(response.status(), StatusCode::NO_CONTENT);
 }
 

@@ -140,11 +140,11 @@ fn every_refusal_is_its_status() {
         (Refusal::DONE, 204),
         (Refusal::status(http::StatusCode::TOO_MANY_REQUESTS), 429),
     ] {
-        let events = EventSource::new(DataStore::new()).permit(move |_| Err(refusal));
+        let events = EventSource::new(DataStore::new()).permit(move |_| Err(refusal.clone()));
         assert_eq!(events.respond(&get(&[])).status(), status);
         assert_eq!(events.respond(&request("HEAD", "/", &[])).status(), status);
     }
-    let events = EventSource::new(DataStore::new()).permit(|_| Err(Refusal::later()));
+    let events = EventSource::new(DataStore::new()).permit(|_| Err(Refusal::LATER));
     let mut reader = Reader::of(events.respond(&get(&[])));
     let text = reader.text();
     assert!(text.starts_with(":\n\nretry: "), "{text:?}");

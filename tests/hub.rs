@@ -279,7 +279,7 @@ fn several_events_become_visible_at_once() {
         .submit_all(events.clone())
         .expect_err("one has no topic");
     assert!(matches!(error.error(), SubmitError::NoTopic(_)));
-    assert_eq!(error.at(), 1);
+    assert_eq!(error.index(), 1);
     assert_eq!(error.into_events(), events);
     assert_eq!(hub.latest().map(Position::offset), Some(3));
 }

@@ -353,6 +353,7 @@ impl Account {
             Some((LastEventId::At(id), true)) => {
                 (wants.map(|wants| wants.then_some(0)), id.offset(), None)
             }
+            Some(_) => unreachable!("ids are of two kinds"),
         };
         Self {
             to,
@@ -590,7 +591,7 @@ impl Real {
         if let Some(full) = full {
             let refused = taken.expect_err("it is full");
             assert!(matches!(refused.error(), SubmitError::Full(_)));
-            assert_eq!((refused.at(), refused.into_events()), (full, events));
+            assert_eq!((refused.index(), refused.into_events()), (full, events));
             return;
         }
         for at in topics {

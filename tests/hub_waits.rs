@@ -222,7 +222,10 @@ fn several_events_are_taken_by_full_topics_whole_or_not_at_all() {
         .into();
     let refused = hub.submit_all(events.clone()).expect_err("full");
     assert!(matches!(refused.error(), SubmitError::Full(_)));
-    assert_eq!((refused.at(), refused.into_events()), (4, events.clone()));
+    assert_eq!(
+        (refused.index(), refused.into_events()),
+        (4, events.clone())
+    );
     assert_eq!(hub.latest().map(Position::offset), Some(2));
 
     let taken = hub.submit_all(events[..4].to_vec()).expect("taken");
@@ -236,7 +239,7 @@ fn several_events_are_taken_by_full_topics_whole_or_not_at_all() {
     // Of a topic that is not there yet, and then of one that somebody has read wholly.
     let many = |name| (1..=5).map(move |n| event(name, &n));
     for name in ["w/3", "w/1"] {
-        assert_eq!(hub.submit_all(many(name)).expect_err("full").at(), 4);
+        assert_eq!(hub.submit_all(many(name)).expect_err("full").index(), 4);
         hub.submit_all(many(name).take(4)).expect("taken");
         assert_eq!(heard(&mut slow), ["1", "2", "3", "4"]);
     }

@@ -193,7 +193,10 @@ async fn the_lines_of_a_session_are_these_and_hold_no_secret() {
         .overflow(Overflow::Disconnect)
         .build();
     let ticks = EventSource::new(store.clone());
-    let (mut slow, mut other) = (ticks.stream(None), ticks.stream(None));
+    let (mut slow, mut other) = (
+        ticks.grant(Permit::new(), None),
+        ticks.grant(Permit::new(), None),
+    );
     for data in ["1", "2"] {
         store.submit(event(data)).expect("taken");
         drain(&mut other);
@@ -425,8 +428,11 @@ fn streams_are_counted_by_why_they_end() {
     metrics::with_local_recorder(&figures, || {
         let store = DataStore::new();
         let events = EventSource::new(store.clone()).max_streams(2);
-        let (left, mut closed) = (events.stream(None), events.stream(None));
-        drop(events.stream(None));
+        let (left, mut closed) = (
+            events.grant(Permit::new(), None),
+            events.grant(Permit::new(), None),
+        );
+        drop(events.grant(Permit::new(), None));
         drop(left);
         store.close();
         drain(&mut closed);

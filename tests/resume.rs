@@ -7,8 +7,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tornadose::{
-    Event, EventName, EventSource, Gap, GapReason, LastEventId, Position, QueueStore, Retention,
-    Start, Subscribe,
+    Event, EventName, EventSource, Gap, GapReason, LastEventId, Permit, Position, QueueStore,
+    Retention, Start, Subscribe,
 };
 
 use support::clock::Clock;
@@ -501,7 +501,7 @@ fn history(store: &QueueStore) -> Vec<Dispatched> {
 /// What is sent now to a client that brings this id, or none.
 fn sent(source: &EventSource, id: &str) -> Vec<u8> {
     let id = (!id.is_empty()).then(|| LastEventId::parse(id.as_bytes()));
-    let mut body = tokio_test::task::spawn(source.stream(id).into_body());
+    let mut body = tokio_test::task::spawn(source.grant(Permit::new(), id).into_body());
     let mut bytes = Vec::new();
     while let Poll::Ready(Some(Ok(frame))) = body.poll_next() {
         bytes.extend_from_slice(&frame);
@@ -574,7 +574,7 @@ fn readers_of_one_stream_at_different_places_each_get_all_of_it() {
     let mut readers: Vec<_> = (0..7)
         .map(|_| {
             (
-                tokio_test::task::spawn(source.stream(None).into_body()),
+                tokio_test::task::spawn(source.grant(Permit::new(), None).into_body()),
                 Vec::new(),
             )
         })

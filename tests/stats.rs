@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio_test::task;
 use tornadose::{
-    Control, DataStore, Delivery, Event, Hub, LastEventId, Overflow, Pattern, Policy, QueueStore,
-    Retention, Start, Stats, Subscribe, Subscription, Topic, Topics,
+    Control, DataStore, Delivery, Event, Hub, LastEventId, Overflow, Pattern, Permit, Policy,
+    QueueStore, Retention, Start, Stats, Subscribe, Subscription, Topic, Topics,
 };
 
 use support::reader::{Reader, heard, reader};
@@ -138,7 +138,7 @@ fn a_queue_tells_who_is_behind_and_by_how_much() {
 fn joined_events_are_counted_one_by_one() {
     let store = queue(1000);
     let source = tornadose::EventSource::new(store.clone()).without_keep_alive();
-    let mut body = task::spawn(source.stream(None).into_body());
+    let mut body = task::spawn(source.grant(Permit::new(), None).into_body());
     let events = |body: &mut task::Spawn<tornadose::EventBody>| {
         let mut events = 0;
         while let std::task::Poll::Ready(Some(Ok(bytes))) = body.poll_next() {

@@ -1252,10 +1252,12 @@ impl Subscriber for Diary {
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_is_fed_everything_and_the_end() {
     let store = keeping(3);
-    let fed = tokio::spawn(store.subscribe(Start::Live).feed(Diary::default()));
+    let mut subscription = store.subscribe(Start::Live);
     submit(&store, 1..=5);
     store.close();
-    let diary = soon(fed).await.expect("no panic").expect("no error");
+    let mut diary = Diary::default();
+    soon(subscription.feed(&mut diary)).await.expect("no error");
+    drop(subscription);
     assert_eq!(diary.told(), ["gap slow 2", "3", "4", "5", "end Closed"]);
     assert_eq!(store.subscribers(), 0);
 }
@@ -1263,47 +1265,46 @@ async fn a_subscriber_is_fed_everything_and_the_end() {
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_is_told_why_it_was_disconnected() {
     let store = overflowing(3, Overflow::Disconnect);
-    let subscription = store.subscribe(Start::Live);
+    let mut subscription = store.subscribe(Start::Live);
     submit(&store, 1..=5);
-    let diary = soon(subscription.feed(Diary::default()))
-        .await
-        .expect("no error");
+    let mut diary = Diary::default();
+    soon(subscription.feed(&mut diary)).await.expect("no error");
     assert_eq!(diary.told(), ["end Slow"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_a_subscriber_ends_its_subscription_and_no_other() {
+async fn an_error_of_a_subscriber_stops_it_and_no_other_and_it_can_go_on() {
     let store = keeping(10);
     let brave = Diary::default();
-    let fed = tokio::spawn(store.subscribe(Start::Live).feed(brave.clone()));
-    let timid = Diary::refusing("2");
-    let failed = tokio::spawn(store.subscribe(Start::Live).feed(timid.clone()));
+    let fed = tokio::spawn({
+        let (mut subscription, mut brave) = (store.subscribe(Start::Live), brave.clone());
+        async move { subscription.feed(&mut brave).await }
+    });
+    let mut timid = Diary::refusing("2");
+    let mut subscription = store.subscribe(Start::Live);
     submit(&store, 1..=3);
-    let Err(error) = soon(failed).await.expect("no panic") else {
-        panic!("the subscriber has failed");
-    };
-    assert_eq!(
-        (&*error, timid.told().as_slice()),
-        ("2", &[String::from("1")][..])
-    );
-    assert_eq!(store.subscribers(), 1);
+    let error = soon(subscription.feed(&mut timid)).await;
+    assert_eq!(error, Err("2".to_owned()));
+    assert_eq!(timid.told(), ["1"]);
 
     submit(&store, 4..=4);
     store.close();
     assert!(soon(fed).await.expect("no panic").is_ok());
     assert_eq!(brave.told(), ["1", "2", "3", "4", "end Closed"]);
+    assert_eq!(soon(subscription.feed(&mut timid)).await, Ok(()));
+    assert_eq!(timid.told(), ["1", "3", "4", "end Closed"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_error_at_the_end_is_an_error_too() {
     let store = keeping(10);
-    let fed = tokio::spawn(
-        store
-            .subscribe(Start::Live)
-            .feed(Diary::refusing("end Closed")),
-    );
+    let mut subscription = store.subscribe(Start::Live);
     store.close();
-    assert!(matches!(soon(fed).await.expect("no panic"), Err(word) if word == "end Closed"));
+    let mut diary = Diary::refusing("end Closed");
+    assert_eq!(
+        soon(subscription.feed(&mut diary)).await,
+        Err("end Closed".to_owned())
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -1317,9 +1318,9 @@ async fn a_subscriber_that_does_not_care_for_the_end_need_not() {
     }
     let store = keeping(10);
     submit(&store, 1..=3);
-    let subscription = store.subscribe(Start::Oldest);
+    let mut subscription = store.subscribe(Start::Oldest);
     store.close();
-    assert!(soon(subscription.feed(Deaf)).await.is_ok());
+    assert!(soon(subscription.feed(&mut Deaf)).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

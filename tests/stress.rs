@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 use tornadose::{
-    DataStore, Delivery, EventBody, EventSource, Overflow, Position, QueueStore, Retention, Start,
-    SubmitError, Submitted, Subscription,
+    DataStore, Delivery, EventBody, EventSource, Overflow, Permit, Position, QueueStore, Retention,
+    Start, SubmitError, Submitted, Subscription,
 };
 
 use support::position::place;
@@ -78,7 +78,7 @@ async fn everybody_hears_the_same(store: QueueStore, settle: fn(Result<Submitted
     let begun = Instant::now();
     let source = EventSource::new(store.clone()).without_keep_alive();
     let bodies: Vec<_> = (0..5)
-        .map(|_| tokio::spawn(read_body(source.stream(None).into_body())))
+        .map(|_| tokio::spawn(read_body(source.grant(Permit::new(), None).into_body())))
         .collect();
     let first = tokio::spawn(read_all(store.subscribe(Start::Live)));
     let others: Vec<_> = (bodies.len() + 1..SUBSCRIBERS)

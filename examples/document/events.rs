@@ -73,7 +73,7 @@ impl Events {
         ];
         let cors = Cors::origins(own.iter().chain(origins).map(String::as_str))?;
         let waiting = EventSource::new(Hub::new())
-            .permit(|_| Err(Refusal::later()))
+            .permit(|_| Err(Refusal::LATER))
             .cors(cors.clone())
             .shutdown(shutdown);
         Ok(Self(Arc::new(Inner {
@@ -151,7 +151,7 @@ async fn permit(app: SocketAddr, hub: Hub, asked: Asked) -> Result<Permit, Refus
         Ok(Some(StatusCode::NOT_FOUND)) => return Err(Refusal::NOT_FOUND),
         Ok(Some(StatusCode::FORBIDDEN)) => return Err(Refusal::FORBIDDEN),
         // A browser would not come back after a status that says so.
-        _ => return Err(Refusal::later()),
+        _ => return Err(Refusal::LATER),
     }
     // The app may have read more of the log than we have: what its page ends with is not an
     // id of another log for that.

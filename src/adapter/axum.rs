@@ -15,7 +15,7 @@ use crate::log::LastEventId;
 use crate::subscriber::Head;
 
 /// For handlers that have more to do than to answer:
-/// `async |id: Option<LastEventId>, ..| events.stream(id)`.
+/// `async |id: Option<LastEventId>, ..| events.grant(permit, id)`.
 ///
 /// `None` is a client that brings no id. There is no rejection: what cannot be read
 /// is [`Malformed`](Self::Malformed).

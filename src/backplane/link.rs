@@ -145,19 +145,19 @@ impl Link {
     }
 
     /// Waits until this process has read an event that has been stored, or whatever stands
-    /// there instead; or until it will not.
-    pub(crate) async fn reached(&self, position: Position) {
+    /// there instead; or until it will not, which is `false`.
+    pub(crate) async fn reached(&self, position: Position) -> bool {
         let mut read = self.read.subscribe();
         let logs = read.borrow().logs;
-        let has_come = |read: &Read| {
-            // Where another log takes the place of this one, it may not be there any more.
-            let is_there = read.epoch == position.epoch().number() && read.next > position.offset();
-            is_there || read.logs != logs
-        };
+        let is_there =
+            |read: &Read| read.epoch == position.epoch().number() && read.next > position.offset();
+        // Where another log takes the place of this one, it may not be there any more.
+        let has_come = |read: &Read| is_there(read) || read.logs != logs;
         tokio::select! {
+            biased;
             // It lives as long as `self`.
-            _ = read.wait_for(has_come) => {}
-            () = self.finished() => {}
+            read = read.wait_for(has_come) => read.is_ok_and(|read| is_there(&read)),
+            () = self.finished() => false,
         }
     }
 

@@ -52,7 +52,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+/// What the traits here are written with, for engines of your own.
+#[doc(no_inline)]
+pub use async_trait::async_trait;
 use thiserror::Error;
 
 #[cfg(feature = "durable")]
@@ -78,6 +80,8 @@ use crate::topic::{Pattern, Topic};
 /// or the runtime ends: then they are dropped, and `append` has not answered. They do not
 /// retry. `open` is called again, with a growing pause; what is to be appended is not, by
 /// anybody but who submitted it. They should know within seconds whether the engine answers.
+/// Write `#[tornadose::backplane::async_trait]` before the `impl`. Methods that come later
+/// will have a default.
 #[async_trait]
 pub trait Backplane: Send + Sync + 'static {
     /// Stores these events, in this order and behind everything that has been stored, and
@@ -131,7 +135,7 @@ pub trait Reading: Send {
 }
 
 /// An event that is to be stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Append {
     /// What it is about.
@@ -195,6 +199,7 @@ impl fmt::Debug for Latest {
 
 /// What an engine retains of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Window {
     /// The identity of the log: another one after it has been deleted and made anew.
     pub epoch: u64,
@@ -204,8 +209,20 @@ pub struct Window {
     pub next: u64,
 }
 
+impl Window {
+    /// The events from `oldest` up to, and without, `next`.
+    #[must_use]
+    pub fn new(epoch: u64, oldest: u64, next: u64) -> Self {
+        Self {
+            epoch,
+            oldest,
+            next,
+        }
+    }
+}
+
 /// What stands at one place of a log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Record {
     /// Its place, with its tag.
@@ -236,7 +253,7 @@ impl Record {
 }
 
 /// What a record holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Content {
     /// An event and its topic.

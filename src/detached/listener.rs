@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -95,8 +94,8 @@ impl Listener {
     /// How many threads serve detached streams, at most 1,024. Default: one for each core. Each is started
     /// when it gets its first stream and sleeps while there is nothing to send.
     #[must_use]
-    pub fn shards(self, shards: NonZeroUsize) -> Self {
-        self.with(|settings| settings.shards = Some(shards.get()))
+    pub fn shards(self, shards: usize) -> Self {
+        self.with(|settings| settings.shards = Some(shards.max(1)))
     }
 
     /// The most that the kernel keeps for a detached stream, in bytes (`SO_SNDBUF`, which Linux
@@ -105,8 +104,8 @@ impl Listener {
     /// [unsent](Self::notsent_lowat) that count. A small one bounds the throughput of a
     /// distant client to this much in each round trip.
     #[must_use]
-    pub fn send_buffer(self, bytes: NonZeroUsize) -> Self {
-        self.with(|settings| settings.terms.send_buffer = Some(bytes.get()))
+    pub fn send_buffer(self, bytes: usize) -> Self {
+        self.with(|settings| settings.terms.send_buffer = Some(bytes.max(1)))
     }
 
     /// How much the kernel takes for a detached stream before it has sent what it took before,
@@ -114,8 +113,8 @@ impl Listener {
     /// More lets a burst leave in fewer steps; each client that does not read costs so much
     /// more of the kernel's memory.
     #[must_use]
-    pub fn notsent_lowat(self, bytes: NonZeroUsize) -> Self {
-        self.with(|settings| settings.terms.unsent = bytes.get())
+    pub fn notsent_lowat(self, bytes: usize) -> Self {
+        self.with(|settings| settings.terms.unsent = bytes.max(1))
     }
 
     /// For how long a client may take [next to nothing](Self::least_drain) while something
@@ -133,8 +132,8 @@ impl Listener {
     /// What the kernel keeps for a client counts as taken, and it makes room in large steps:
     /// less than the [send buffer](Self::send_buffer) tells little.
     #[must_use]
-    pub fn least_drain(self, bytes: NonZeroUsize) -> Self {
-        self.with(|settings| settings.terms.drain = bytes.get())
+    pub fn least_drain(self, bytes: usize) -> Self {
+        self.with(|settings| settings.terms.drain = bytes.max(1))
     }
 
     /// The next connection.

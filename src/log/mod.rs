@@ -164,7 +164,7 @@ impl<T> Found<T> {
 }
 
 /// Why a subscription has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum End {
     /// The store was closed; everything that was submitted before has been

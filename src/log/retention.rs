@@ -16,7 +16,7 @@ use std::time::Duration;
 ///     .retention(Retention::new().events(500).bytes(1 << 20).age(Duration::from_secs(600)))
 ///     .build();
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct Retention {
     pub(crate) events: usize,
@@ -70,7 +70,7 @@ impl Default for Retention {
 }
 
 /// What happens when a connected subscriber is slower than the retention.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overflow {
     /// The oldest events go; who had not read them gets a

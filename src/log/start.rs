@@ -1,23 +1,11 @@
 //! Where a subscription begins: the resume table.
-//!
-//! | what the client brings | where it begins |
-//! |---|---|
-//! | nothing | the start policy |
-//! | this epoch, and all that follows is retained | right after it, without a gap |
-//! | this epoch, but what follows was evicted | [`Evicted`](GapReason::Evicted) with the exact number, then the oldest |
-//! | this epoch, ahead of the log | [`Ahead`](GapReason::Ahead), then the oldest |
-//! | another epoch | [`Epoch`](GapReason::Epoch), then the start policy |
-//! | anything else | [`Malformed`](GapReason::Malformed), then the start policy |
-//!
-//! A log of one (latest value) tells no gap: it begins after the client's id if
-//! that is the current version, else with the current value.
 
 use crate::gap::{Gap, GapReason};
 use crate::planted::planted;
 use crate::position::{Epoch, Position};
 
 /// Where a subscription begins that brings no id, or one that cannot be judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Start {
     /// With the next event that is submitted.
@@ -30,7 +18,20 @@ pub enum Start {
 }
 
 /// What a client brings as the id of the last event that it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// | what the client brings | where it begins |
+/// |---|---|
+/// | nothing | the start policy |
+/// | this epoch, and all that follows is retained | right after it, without a gap |
+/// | this epoch, but what follows was evicted | [`Evicted`](GapReason::Evicted) with the exact number, then the oldest |
+/// | this epoch, ahead of the log | [`Ahead`](GapReason::Ahead), then the oldest |
+/// | another epoch | [`Epoch`](GapReason::Epoch), then the start policy |
+/// | anything else | [`Malformed`](GapReason::Malformed), then the start policy |
+///
+/// A log of one (latest value) tells no gap: it begins after the client's id if
+/// that is the current version, else with the current value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum LastEventId {
     /// An id that can be read.
     At(Position),

@@ -1,6 +1,5 @@
 //! What can be said to a server, and what it does unless told otherwise.
 
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,9 +113,9 @@ impl Server {
     /// browsers answer by coming back every few seconds, limit the
     /// [streams](crate::EventSource::max_streams). The process needs as many file descriptors
     /// (`ulimit -n`) and some for itself; where they run out, the next connections wait, too.
-    /// At most 2^28.
-    pub fn max_connections(self, connections: NonZeroU32) -> Self {
-        self.with(|settings| settings.connections = connections.get().min(MOST))
+    /// At least 1, at most 2^28.
+    pub fn max_connections(self, connections: u32) -> Self {
+        self.with(|settings| settings.connections = connections.clamp(1, MOST))
     }
 
     /// How long the head of a request may take, however it trickles: from its first byte, or
@@ -156,8 +155,8 @@ impl Server {
     /// while something waits for it. Default: 1, so that only who takes nothing is reset.
     /// Who has taken everything that was written, at most a page of 16 KiB, has taken enough,
     /// whatever this says. What the system keeps for a client counts as taken.
-    pub fn least_drain(self, bytes: NonZeroUsize) -> Self {
-        self.with(|settings| settings.terms.drain = bytes.get())
+    pub fn least_drain(self, bytes: usize) -> Self {
+        self.with(|settings| settings.terms.drain = bytes.max(1))
     }
 
     /// The most that the system keeps for a connection, in bytes (`SO_SNDBUF`, which Linux
@@ -165,30 +164,30 @@ impl Server {
     /// 4 MiB as the client keeps up; for one that does not read it is the
     /// [unsent](Self::notsent_lowat) that count. A small one bounds the throughput of a
     /// distant client to this much in each round trip.
-    pub fn send_buffer(self, bytes: NonZeroUsize) -> Self {
-        self.with(|settings| settings.terms.send_buffer = Some(bytes.get()))
+    pub fn send_buffer(self, bytes: usize) -> Self {
+        self.with(|settings| settings.terms.send_buffer = Some(bytes.max(1)))
     }
 
     /// How much the system takes before it has sent what it took before, in bytes
     /// (`TCP_NOTSENT_LOWAT`; Linux and Android, elsewhere nothing). Default: 16 KiB. More lets
     /// a burst leave in fewer steps; each client that does not read costs so much more of the
     /// system's memory.
-    pub fn notsent_lowat(self, bytes: NonZeroUsize) -> Self {
-        self.with(|settings| settings.terms.unsent = bytes.get())
+    pub fn notsent_lowat(self, bytes: usize) -> Self {
+        self.with(|settings| settings.terms.unsent = bytes.max(1))
     }
 
     /// How much of a connection of HTTP/1 is kept in each direction, in bytes: what has come
     /// and is not a whole head, and what is written and not yet taken by the system, which may
     /// be one piece more. Default: 16 KiB. At least 8 KiB. Longer heads are refused.
-    pub fn max_buf_size(self, bytes: NonZeroUsize) -> Self {
-        let bytes = bytes.get().max(LEAST_BUFFER);
+    pub fn max_buf_size(self, bytes: usize) -> Self {
+        let bytes = bytes.max(LEAST_BUFFER);
         self.with(|settings| settings.buffer = bytes)
     }
 
     /// How many requests a client of HTTP/2 may have open at a time on one connection, event
     /// streams and WebSockets included. Default: 100.
-    pub fn max_concurrent_streams(self, streams: NonZeroU32) -> Self {
-        self.with(|settings| settings.streams = streams.get())
+    pub fn max_concurrent_streams(self, streams: u32) -> Self {
+        self.with(|settings| settings.streams = streams.max(1))
     }
 
     /// Has event streams leave the server when their head is out, as behind a

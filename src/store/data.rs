@@ -154,7 +154,7 @@ impl fmt::Debug for DataStore {
 }
 
 /// Settings for a [`DataStore`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct DataStoreBuilder {
     only_changes: bool,

@@ -143,7 +143,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`SubmitAllError`] hands all of them back; nobody sees anything of any. More events
+    /// [`SubmitAllError`] hands all of them back; nobody sees anything of any. None at all is
+    /// no error, and does nothing. More events
     /// of one topic that [waits](crate::Overflow::Wait) than twice its retention are
     /// [`Full`](SubmitError::Full) as long as somebody reads it, however little it holds.
     ///
@@ -154,7 +155,10 @@ impl Hub {
         &self,
         events: impl IntoIterator<Item = Event>,
     ) -> Result<Vec<Submitted>, SubmitAllError> {
-        let events = events.into_iter().collect();
+        let events: Vec<_> = events.into_iter().collect();
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
         match &*self.owner {
             Owner::Here(log) => {
                 let taken = log.append_all(events)?.into_iter();
@@ -237,14 +241,19 @@ impl Hub {
     /// Waits until this process has read what has been stored at this position, so that who
     /// subscribes now gets it, or [`get`](Self::get) does. A hub in memory has.
     ///
+    /// `false` if this process will not: another log has taken the place of the one that is
+    /// read here, or the hub has ended. A position of another log is waited for, until the
+    /// log that is read here is replaced or ended.
+    ///
     /// # Cancel safety
     ///
     /// Cancel safe: it waits and does nothing.
     #[cfg(feature = "backplane")]
     #[cfg_attr(docsrs, doc(cfg(feature = "backplane")))]
-    pub async fn reached(&self, position: Position) {
-        if let Owner::Elsewhere(link) = &*self.owner {
-            link.reached(position).await;
+    pub async fn reached(&self, position: Position) -> bool {
+        match &*self.owner {
+            Owner::Here(_) => true,
+            Owner::Elsewhere(link) => link.reached(position).await,
         }
     }
 

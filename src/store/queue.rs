@@ -144,7 +144,7 @@ impl fmt::Debug for QueueStore {
 }
 
 /// Settings for a [`QueueStore`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct QueueStoreBuilder {
     retention: Retention,

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::future::{Future, Ready, ready};
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,7 @@ pub(crate) struct Rules {
 }
 
 /// What a client gets when there are too many streams already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overload {
     /// `200`, a jittered `retry:` and the end: a browser comes back in a while. The
@@ -248,12 +249,15 @@ impl Hook {
     }
 }
 
-pub(crate) fn clamp(retry: Duration) -> Duration {
-    retry.clamp(Event::MIN_RETRY, Event::MAX_RETRY)
+/// A range of times that can be told to clients.
+pub(crate) fn clamped(wait: &RangeInclusive<Duration>) -> (Duration, Duration) {
+    let clamp = |time: &Duration| (*time).clamp(Event::MIN_RETRY, Event::MAX_RETRY);
+    let least = clamp(wait.start());
+    (least, clamp(wait.end()).max(least))
 }
 
 /// Some time between two, another one for each client.
-fn between((least, most): (Duration, Duration)) -> Duration {
+pub(crate) fn between((least, most): (Duration, Duration)) -> Duration {
     let part = getrandom::u32().unwrap_or(u32::MAX / 2);
     least + (most - least).mul_f64(f64::from(part) / f64::from(u32::MAX))
 }

@@ -53,7 +53,9 @@ impl Cors {
     /// [`InvalidOrigin`] if one is not a scheme, a host and perhaps a port, just as
     /// browsers write them: in lower case, without a path, without the scheme's own
     /// port.
-    pub fn origins<'a>(origins: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidOrigin> {
+    pub fn origins(
+        origins: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Self, InvalidOrigin> {
         Self::list(origins, false)
     }
 
@@ -62,14 +64,14 @@ impl Cors {
     /// # Errors
     ///
     /// As [`origins`](Self::origins).
-    pub fn with_credentials<'a>(
-        origins: impl IntoIterator<Item = &'a str>,
+    pub fn with_credentials(
+        origins: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Self, InvalidOrigin> {
         Self::list(origins, true)
     }
 
-    fn list<'a>(
-        origins: impl IntoIterator<Item = &'a str>,
+    fn list(
+        origins: impl IntoIterator<Item = impl AsRef<str>>,
         credentials: bool,
     ) -> Result<Self, InvalidOrigin> {
         let origins = origins

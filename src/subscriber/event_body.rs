@@ -57,7 +57,7 @@ enum Stage {
 }
 
 /// What happens to a client that has missed events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnGap {
     /// It is told by an event of the name `gap`, and the stream goes on. The

@@ -1,32 +1,10 @@
 //! Server-Sent Events over HTTP.
-//!
-//! # What a client gets
-//!
-//! | request | answer |
-//! |---|---|
-//! | `GET` | `200` and the stream |
-//! | `GET` with a `Last-Event-ID` | the same, after that event; a gap stands first if something is missing |
-//! | `GET` that would begin with a gap, with [`OnGap::Stop`] | `204`: a browser does not come back |
-//! | `GET` that the [permission hook](EventSource::permit) refuses | its [`Refusal`] |
-//! | `GET` beyond a [limit](EventSource::max_streams) | what [`Overload`] says |
-//! | `HEAD` | the head of a `GET` that is answered with a stream, and no subscription |
-//! | `OPTIONS` of a browser that asks first, with [`Cors`] | `204` and what is allowed |
-//! | anything else | `405` with `allow`, and no subscription |
-//!
-//! Whatever is not answered with a stream registers nothing.
-//!
-//! # The head
-//!
-//! `content-type: text/event-stream`, without a charset: the format has only one.
-//! `cache-control: no-store, no-transform`, so that nobody keeps or compresses it.
-//! `x-accel-buffering: no`, which nginx and others heed. Never `connection`, which
-//! HTTP/2 forbids. It leaves at once, together with a first comment, so that
-//! `onopen` fires before there is any event.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -34,7 +12,7 @@ use std::time::Duration;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
-use super::access::{Access, Awaited, Hook, Now, Overload, Rules, When, clamp};
+use super::access::{Access, Awaited, Hook, Now, Overload, Rules, When, between, clamped};
 use super::cors::Cors;
 use super::event_body::{EventBody, Grant, OnGap, Open, State};
 use super::head::Head;
@@ -73,6 +51,29 @@ use crate::wire::sse;
 ///
 /// A cheap handle: clone it as often as you like. The settings are made before;
 /// setting one on a clone leaves the others as they are.
+///
+/// # What a client gets
+///
+/// | request | answer |
+/// |---|---|
+/// | `GET` | `200` and the stream |
+/// | `GET` with a `Last-Event-ID` | the same, after that event; a gap stands first if something is missing |
+/// | `GET` that would begin with a gap, with [`OnGap::Stop`] | `204`: a browser does not come back |
+/// | `GET` that the [permission hook](EventSource::permit) refuses | its [`Refusal`] |
+/// | `GET` beyond a [limit](EventSource::max_streams) | what [`Overload`] says |
+/// | `HEAD` | the head of a `GET` that is answered with a stream, and no subscription |
+/// | `OPTIONS` of a browser that asks first, with [`Cors`] | `204` and what is allowed |
+/// | anything else | `405` with `allow`, and no subscription |
+///
+/// Whatever is not answered with a stream registers nothing.
+///
+/// # The head
+///
+/// `content-type: text/event-stream`, without a charset: the format has only one.
+/// `cache-control: no-store, no-transform`, so that nobody keeps or compresses it.
+/// `x-accel-buffering: no`, which nginx and others heed. Never `connection`, which
+/// HTTP/2 forbids. It leaves at once, together with a first comment, so that
+/// `onopen` fires before there is any event.
 pub struct EventSource<W: When = Now> {
     access: Access,
     config: Arc<Config>,
@@ -84,7 +85,7 @@ struct Config {
     on_gap: OnGap,
     is_attached: bool,
     keep_alive: Option<Duration>,
-    retry: Option<Duration>,
+    retry: Option<(Duration, Duration)>,
     cors: Option<Cors>,
 }
 
@@ -93,6 +94,7 @@ impl EventSource {
     ///
     /// It holds the store, or a handle of it: a store is not closed by dropping the
     /// other handles while a handler can still subscribe to it.
+    #[must_use]
     pub fn new(store: impl Store) -> Self {
         Self {
             access: Access::new(store),
@@ -165,23 +167,13 @@ impl EventSource {
 
     /// Answers a request. Does not wait, needs no runtime, and registers nothing
     /// unless it answers with a stream.
+    #[must_use]
     pub fn respond<B>(&self, request: &Request<B>) -> Response<EventBody> {
         let head = Head::of(request);
         match self.ask(head) {
             Ok(asked) => self.answer(&asked, self.access.rules().hook.ask(head)),
             Err(answered) => *answered,
         }
-    }
-
-    /// The stream for a client that has the event of this id, wherever the id came
-    /// from. Asks no hook; limits hold.
-    pub fn stream(&self, last_event_id: Option<LastEventId>) -> Response<EventBody> {
-        let asked = Asked {
-            head_only: false,
-            last_event_id,
-            headers: HeaderMap::new(),
-        };
-        self.answer(&asked, Ok(Permit::new()))
     }
 }
 
@@ -205,6 +197,21 @@ impl EventSource<Awaited> {
 }
 
 impl<W: When> EventSource<W> {
+    /// The stream of what is granted here, for handlers that decide by themselves. The client
+    /// has the event of this id, wherever the id came from.
+    ///
+    /// No hook is asked: who calls this is the hook. Limits and keys hold. The headers of
+    /// [`Cors`] depend on a request, so they are not added.
+    #[must_use]
+    pub fn grant(&self, permit: Permit, last_event_id: Option<LastEventId>) -> Response<EventBody> {
+        let asked = Asked {
+            head_only: false,
+            last_event_id,
+            headers: HeaderMap::new(),
+        };
+        self.answer(&asked, Ok(permit))
+    }
+
     /// Where a client begins that brings no id, or one that cannot be judged.
     /// Default: [`Start::Live`]. A [`DataStore`](crate::DataStore) always begins
     /// with its current value.
@@ -250,30 +257,36 @@ impl<W: When> EventSource<W> {
         self.with(|config| config.keep_alive = None)
     }
 
-    /// How long clients wait before they reconnect, told once at the beginning.
-    /// Held between [`Event::MIN_RETRY`] and [`Event::MAX_RETRY`]. Default: not
+    /// How long clients wait before they reconnect, told once at the beginning. It is the same
+    /// for all, so after a crash they come back together: see
+    /// [`retry_between`](Self::retry_between). Held between [`Event::MIN_RETRY`] and [`Event::MAX_RETRY`]. Default: not
     /// told; browsers wait about 3 s.
     ///
     /// [`Event::MIN_RETRY`]: crate::Event::MIN_RETRY
     /// [`Event::MAX_RETRY`]: crate::Event::MAX_RETRY
     #[must_use]
-    pub fn retry(self, retry: Duration) -> Self {
-        self.with(|config| config.retry = Some(clamp(retry)))
+    pub fn retry(self, wait: Duration) -> Self {
+        self.retry_between(wait..=wait)
+    }
+
+    /// How long clients wait before they reconnect, told once at the beginning: each stream
+    /// another time of this range. Held as [`retry`](Self::retry) is, and in its place.
+    #[must_use]
+    pub fn retry_between(self, wait: RangeInclusive<Duration>) -> Self {
+        self.with(|config| config.retry = Some(clamped(&wait)))
     }
 
     /// How long clients wait that we send away: because the store was closed, a
     /// [`Shutdown`] has begun, the time is up, they were too slow or there are too many.
-    /// Each is told another time between these two, so that they do not all come back at
+    /// Each is told another time of this range, so that they do not all come back at
     /// once. Held between [`Event::MIN_RETRY`] and [`Event::MAX_RETRY`]. Default: 2 s to
     /// 6 s.
     ///
     /// [`Event::MIN_RETRY`]: crate::Event::MIN_RETRY
     /// [`Event::MAX_RETRY`]: crate::Event::MAX_RETRY
     #[must_use]
-    pub fn farewell(self, least: Duration, most: Duration) -> Self {
-        let least = clamp(least);
-        let most = clamp(most).max(least);
-        self.ruled(|rules| rules.farewell = (least, most))
+    pub fn farewell(self, wait: RangeInclusive<Duration>) -> Self {
+        self.ruled(|rules| rules.farewell = clamped(&wait))
     }
 
     /// How old a stream may grow: each ends at between 80 % and 100 % of this and its
@@ -419,7 +432,10 @@ impl<W: When> EventSource<W> {
             return status(StatusCode::NO_CONTENT);
         }
         head(EventBody::open(Open {
-            state: State::Opening(sse::preamble(config.retry, subscription.bookmark())),
+            state: State::Opening(sse::preamble(
+                config.retry.map(between),
+                subscription.bookmark(),
+            )),
             was_quiet: false,
             subscription,
             timer: Timer::new(config.keep_alive, entered.lifetime),

@@ -1,5 +1,7 @@
 //! What is read from a request.
 
+use std::fmt;
+
 use http::header::HeaderName;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, Request, Uri};
@@ -7,7 +9,7 @@ use http::{Extensions, HeaderMap, Method, Request, Uri};
 use crate::log::LastEventId;
 
 /// The head of a request, whatever its body: what a permission hook decides on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Head<'a> {
     method: &'a Method,
     uri: &'a Uri,
@@ -17,6 +19,7 @@ pub struct Head<'a> {
 
 impl<'a> Head<'a> {
     /// The head of this request.
+    #[must_use]
     pub fn of<B>(request: &'a Request<B>) -> Self {
         Self {
             method: request.method(),
@@ -50,22 +53,31 @@ impl<'a> Head<'a> {
         self.uri.path()
     }
 
-    /// The first value of this name in the query, as it was sent: not decoded.
+    /// The whole of it, as it was sent.
     #[must_use]
-    pub fn query(self, name: &str) -> Option<&'a str> {
-        self.uri.query()?.split('&').find_map(|pair| {
-            let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (found == name).then_some(value)
-        })
+    pub fn uri(self) -> &'a Uri {
+        self.uri
+    }
+
+    /// The first value of this name in the query, decoded like all of
+    /// [`queries`](Self::queries).
+    #[must_use]
+    pub fn query(self, name: &str) -> Option<String> {
+        self.raw_queries(name).next().map(decode)
     }
 
     /// All values of this name in the query, decoded (`%41`, and `+` for a space), in
-    /// their order. What is not UTF-8 becomes U+FFFD, as in browsers.
-    pub fn queries(self, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    /// their order. What is not UTF-8 becomes U+FFFD, as in browsers. The name is compared
+    /// as it was sent.
+    pub fn queries<'n>(self, name: &'n str) -> impl Iterator<Item = String> + use<'a, 'n> {
+        self.raw_queries(name).map(decode)
+    }
+
+    fn raw_queries<'n>(self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         let pairs = self.uri.query().unwrap_or_default().split('&');
         pairs.filter_map(move |pair| {
             let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (found == name).then(|| decode(value))
+            (found == name).then_some(value)
         })
     }
 
@@ -102,13 +114,25 @@ impl<'a> Head<'a> {
             Some(id) => id.as_bytes(),
             None => IN_QUERY
                 .iter()
-                .find_map(|name| self.query(name))?
+                .find_map(|name| self.raw_queries(name).next())?
                 .as_bytes(),
         };
         match id {
             b"" => None,
             id => Some(LastEventId::parse(id)),
         }
+    }
+}
+
+impl fmt::Debug for Head<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the query nor what the headers say: tokens and cookies stand there.
+        let headers: Vec<_> = self.headers.keys().collect();
+        f.debug_struct("Head")
+            .field("method", self.method)
+            .field("path", &self.path())
+            .field("headers", &headers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -172,6 +196,21 @@ mod tests {
             ["%", "%4", "%zz", "ü", "\u{fffd}", "\0"]
         );
         assert!(of("/").is_empty());
+
+        let request = Request::get("/?t=a%20b&t=c").body(()).expect("a request");
+        assert_eq!(Head::of(&request).query("t").as_deref(), Some("a b"));
+        assert_eq!(Head::of(&request).query("T"), None);
+    }
+
+    #[test]
+    fn what_is_secret_is_never_printed() {
+        let request = Request::get("/a?token=secret-7")
+            .header("cookie", "secret-8")
+            .body(())
+            .expect("a request");
+        let printed = format!("{:?}", Head::of(&request));
+        assert!(!printed.contains("secret"), "{printed}");
+        assert!(printed.contains("/a") && printed.contains("cookie"));
     }
 
     const A: &str = "AAAAAAAAAAA-7";

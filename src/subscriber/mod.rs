@@ -55,7 +55,7 @@ use crate::subscription::{Delivery, Subscription};
 ///   of the last is ready: what a slow subscriber has not taken stays in the log,
 ///   not in a queue, and when the log's retention overtakes it, it is told by a
 ///   [`Delivery::Gap`] like everybody else.
-/// - An error ends the subscription.
+/// - An error stops the feeding. The subscription can be fed on from there.
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -79,12 +79,14 @@ use crate::subscription::{Delivery, Subscription};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let store = QueueStore::new();
-/// let sum = tokio::spawn(store.subscribe(Start::Live).feed(Sum::default()));
+/// let mut subscription = store.subscribe(Start::Live);
 /// for n in 1..=10 {
 ///     store.submit(n.to_string()).unwrap();
 /// }
 /// store.close();
-/// assert_eq!(sum.await.unwrap().unwrap().0, 55);
+/// let mut sum = Sum::default();
+/// subscription.feed(&mut sum).await.unwrap();
+/// assert_eq!(sum.0, 55);
 /// # }
 /// ```
 pub trait Subscriber: Send + 'static {
@@ -110,17 +112,16 @@ impl Subscription {
     ///
     /// # Errors
     ///
-    /// The subscriber's own, after which the subscription is gone. Subscribe again
-    /// after its last position to go on.
+    /// The subscriber's own, for one delivery. The subscription stands behind that: feed
+    /// again to go on with the next one.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future may drop a delivery that the subscriber had begun.
-    pub async fn feed<S: Subscriber>(mut self, mut subscriber: S) -> Result<S, S::Error> {
+    /// Dropping the future may drop the one delivery that the subscriber had begun.
+    pub async fn feed<S: Subscriber>(&mut self, subscriber: &mut S) -> Result<(), S::Error> {
         while let Some(delivery) = self.recv().await {
             subscriber.deliver(delivery).await?;
         }
-        subscriber.end(self.end().unwrap_or(End::Closed)).await?;
-        Ok(subscriber)
+        subscriber.end(self.end().unwrap_or(End::Closed)).await
     }
 }

@@ -6,12 +6,17 @@ use crate::error::InvalidOrigin;
 
 /// An origin as browsers serialise it (WHATWG HTML, 7.1.1); `null` is everybody's and
 /// cannot be listed.
-pub(crate) fn parse(text: &str) -> Result<HeaderValue, InvalidOrigin> {
-    let (scheme, rest) = text.split_once("://").ok_or(InvalidOrigin)?;
+pub(crate) fn parse(text: impl AsRef<str>) -> Result<HeaderValue, InvalidOrigin> {
+    let text = text.as_ref();
+    judge(text).ok_or_else(|| InvalidOrigin::new(text))
+}
+
+fn judge(text: &str) -> Option<HeaderValue> {
+    let (scheme, rest) = text.split_once("://")?;
     let (host, port) = match rest.strip_prefix('[').map(|v6| v6.split_once(']')) {
-        Some(v6) => match v6.ok_or(InvalidOrigin)? {
+        Some(v6) => match v6? {
             (host, "") => (host, None),
-            (host, port) => (host, Some(port.strip_prefix(':').ok_or(InvalidOrigin)?)),
+            (host, port) => (host, Some(port.strip_prefix(':')?)),
         },
         None => match rest.split_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -30,9 +35,9 @@ pub(crate) fn parse(text: &str) -> Result<HeaderValue, InvalidOrigin> {
         && host.chars().all(is_host)
         && port.is_none_or(is_port);
     if !good {
-        return Err(InvalidOrigin);
+        return None;
     }
-    HeaderValue::from_str(text).map_err(|_| InvalidOrigin)
+    HeaderValue::from_str(text).ok()
 }
 
 #[cfg(test)]
@@ -80,7 +85,7 @@ mod tests {
             "1x://host",
             "http://a:1:2",
         ] {
-            assert_eq!(parse(bad), Err(InvalidOrigin), "{bad:?}");
+            assert_eq!(parse(bad), Err(InvalidOrigin::new(bad)), "{bad:?}");
         }
     }
 }

@@ -113,9 +113,9 @@ impl fmt::Debug for Permit {
 
 /// What a permission hook answers instead of a stream. Nothing is registered.
 ///
-/// A browser never comes back after any of these but [`later`](Self::later): its
+/// A browser never comes back after any of these but [`LATER`](Self::LATER): its
 /// `EventSource` is closed for good by every status but `200`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal(pub(crate) Answer);
 
 /// What stands in for a stream.
@@ -134,6 +134,9 @@ impl Refusal {
     pub const NOT_FOUND: Self = Self(Answer::Status(StatusCode::NOT_FOUND));
     /// `204`: there is nothing more to come.
     pub const DONE: Self = Self(Answer::Status(StatusCode::NO_CONTENT));
+    /// Not now: `200`, a jittered `retry:` and the end, so that the client asks again. A
+    /// WebSocket is opened and closed with `1013`.
+    pub const LATER: Self = Self(Answer::Later);
 
     /// A status of `4xx` or `5xx`, or `204`. Any other would claim a stream that there
     /// is not, and becomes `403`.
@@ -147,18 +150,11 @@ impl Refusal {
         }
     }
 
-    pub(crate) fn why(self) -> Refused {
+    pub(crate) fn why(&self) -> Refused {
         match self.0 {
             Answer::Status(status) => Refused::Hook(status.as_u16()),
             Answer::Later => Refused::Later,
         }
-    }
-
-    /// Not now: `200`, a jittered `retry:` and the end, so that the client asks again. A
-    /// WebSocket is opened and closed with `1013`.
-    #[must_use]
-    pub fn later() -> Self {
-        Self(Answer::Later)
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) struct Encoded {
 }
 
 /// A part of the block: where it starts behind the id line, and its length.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
     start: usize,
     len: usize,

@@ -17,7 +17,7 @@ use crate::position::Position;
 use crate::wire::json;
 
 /// How an event is written as a message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Envelope {
     /// `{"id":"..","prev":"..","event":"..","data":..}`, and a first message of the

@@ -102,7 +102,7 @@ async fn several_are_stored_together() {
 
     let bad = [event("a", "4"), Event::new("5"), event("a", "6")];
     let error = hub.submit_all(bad.clone()).expect_err("one has no topic");
-    assert_eq!(error.at(), 1);
+    assert_eq!(error.index(), 1);
     assert_eq!(error.error(), &SubmitError::NoTopic(Event::new("5")));
     assert_eq!(error.into_events(), bad);
     assert_eq!(engine.stored().len(), 3);

@@ -78,7 +78,7 @@ async fn who_is_refused_does_not_come_back() {
         Refusal::NOT_FOUND,
         Refusal::DONE,
     ] {
-        let rules = |events: EventSource| events.permit(move |_| Err(refusal));
+        let rules = |events: EventSource| events.permit(move |_| Err(refusal.clone()));
         scene.follow("{}", rules).await;
         scene.is_kept_out().await;
     }
@@ -89,7 +89,7 @@ async fn who_is_refused_does_not_come_back() {
     let rules = |events: EventSource| {
         events.permit(
             move |_| match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
-                0 | 1 => Err(Refusal::later()),
+                0 | 1 => Err(Refusal::LATER),
                 _ => Ok(Permit::new()),
             },
         )

@@ -231,7 +231,7 @@ impl Drop for Stage {
 fn events(store: &QueueStore, shutdown: &Shutdown) -> EventSource {
     EventSource::new(store.clone())
         .retry(Duration::from_millis(200))
-        .farewell(Duration::from_millis(100), Duration::from_millis(200))
+        .farewell(Duration::from_millis(100)..=Duration::from_millis(200))
         .keep_alive(Duration::from_millis(250))
         .shutdown(shutdown)
 }

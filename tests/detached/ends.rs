@@ -204,7 +204,7 @@ fn keyed(store: &QueueStore) -> EventSource {
     EventSource::new(store.clone())
         .without_keep_alive()
         .permit(|head| {
-            let key = head.query("key").unwrap_or("none").to_owned();
+            let key = head.query("key").unwrap_or_else(|| "none".to_owned());
             Ok(Permit::new().key(key))
         })
 }

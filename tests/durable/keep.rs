@@ -242,7 +242,7 @@ async fn a_key_is_stored_once() {
 async fn a_key_is_forgotten() {
     let directory = Directory::new();
     let window = Duration::from_millis(400);
-    let builder = || directory.builder().once_window(window);
+    let builder = || directory.builder().once_for(window);
     let engine = builder().open().await.expect("a log");
     let first = append(&engine, &[keyed("k", "1"), keyed("l", "2")]).await;
     assert_eq!(append(&engine, &[keyed("k", "1")]).await[0], first[0]);
@@ -259,7 +259,7 @@ async fn a_key_is_forgotten() {
     drop(engine);
     let engine = directory
         .builder()
-        .once_window(Duration::ZERO)
+        .once_for(Duration::ZERO)
         .open()
         .await
         .expect("a log");

@@ -136,7 +136,7 @@ impl Handlers {
         let finish = |events: EventSource| {
             events
                 .keep_alive(KEEP_ALIVE)
-                .farewell(Duration::from_millis(100), Duration::from_millis(300))
+                .farewell(Duration::from_millis(100)..=Duration::from_millis(300))
                 .shutdown(shutdown)
         };
         let topics = |hub: &Hub| {

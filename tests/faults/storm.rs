@@ -70,7 +70,7 @@ async fn serve() {
     let finish = |events: EventSource| {
         events
             .start(Start::Last(1))
-            .farewell(FAREWELL.start, FAREWELL.end)
+            .farewell(FAREWELL.start..=FAREWELL.end)
             .shutdown(&shutdown)
     };
     let events = finish(EventSource::new(queue.clone()));

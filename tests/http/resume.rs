@@ -356,7 +356,7 @@ async fn a_client_that_reads_one_byte_at_a_time_gets_identical_bytes() {
     let events = EventSource::new(store.clone())
         .start(Start::Oldest)
         .retry(SECOND)
-        .farewell(3 * SECOND, 3 * SECOND);
+        .farewell(3 * SECOND..=3 * SECOND);
     for n in 0..300_usize {
         submit(&store, format!("{n}\n{}", "x".repeat(n / 4)));
     }

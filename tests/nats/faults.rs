@@ -211,7 +211,7 @@ async fn a_log_that_is_deleted_and_made_anew_is_another_one() {
 #[tokio::test]
 async fn an_old_copy_of_the_store_is_told_by_its_tags() {
     let mut server = Server::start();
-    let engine = engine(&server).max_messages(5);
+    let engine = engine(&server).max_events(5);
     store(&engine, "now/1", "1").await;
     store(&engine, "now/2", "2").await;
     server.save();

@@ -281,7 +281,7 @@ async fn a_stream_that_somebody_made_is_used_as_it_is() {
         .expect("a name")
         .prefix("a.b")
         .expect("a prefix")
-        .max_messages(50);
+        .max_events(50);
     assert!(
         engine
             .append(&vec![append("news", "x"); 10])

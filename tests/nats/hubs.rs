@@ -34,7 +34,7 @@ async fn hub(url: &str) -> Hub {
     let engine = Nats::new(url).expect("an address");
     let engine = engine
         .timeout(Duration::from_millis(700))
-        .max_messages(1_000_000);
+        .max_events(1_000_000);
     Hub::builder()
         .default_policy(Policy::queue(Retention::new().events(1_000_000)))
         .policy("now/#".parse().expect("a pattern"), Policy::latest())

@@ -287,7 +287,7 @@ async fn a_key_is_stored_once() {
 #[tokio::test]
 async fn a_key_is_forgotten_after_its_window() {
     let server = Server::start();
-    let engine = engine(&server).duplicate_window(Duration::from_millis(300));
+    let engine = engine(&server).once_for(Duration::from_millis(300));
     let keyed = || append("news", Event::new("x").once("key"));
     let first = engine.append(&[keyed()]).await;
     let deadline = Instant::now() + PATIENCE;
@@ -304,7 +304,7 @@ async fn a_key_is_forgotten_after_its_window() {
 #[tokio::test]
 async fn the_newest_of_a_topic_outlives_the_log() {
     let server = Server::start();
-    let engine = engine(&server).max_messages(10);
+    let engine = engine(&server).max_events(10);
     let mut events = Vec::new();
     for round in 0..5 {
         for number in 0..40 {
@@ -408,7 +408,7 @@ async fn what_is_refused_is_not_stored_and_the_others_are() {
 #[tokio::test]
 async fn what_the_stream_lets_go_of_is_gone() {
     let server = Server::start();
-    let engine = engine(&server).max_messages(100);
+    let engine = engine(&server).max_events(100);
     let mut reading = open(&engine).await;
     assert!(
         engine
@@ -432,6 +432,7 @@ async fn what_the_stream_lets_go_of_is_gone() {
         oldest,
         next,
         epoch,
+        ..
     } = window(&mut *reading).await;
     assert_eq!((oldest, next), (201, 301));
 
@@ -460,14 +461,7 @@ async fn what_the_stream_lets_go_of_is_gone() {
     assert_eq!(window(&mut *reading).await.next, 301);
 
     peer.call("STREAM.PURGE.tornadose", "");
-    assert_eq!(
-        window(&mut *reading).await,
-        Window {
-            epoch,
-            oldest: 301,
-            next: 301
-        }
-    );
+    assert_eq!(window(&mut *reading).await, Window::new(epoch, 301, 301));
     assert!(reading.read(245, 10).await.expect("a server").is_empty());
     store(&engine, "news", "x").await;
     assert_eq!(offsets(&come(&mut *reading, 301, 1).await), [301]);

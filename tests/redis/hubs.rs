@@ -381,7 +381,7 @@ async fn values_outlive_the_log_and_the_process() {
         first
     );
     for hub in [&hub, &open().await] {
-        hub.reached(last).await;
+        assert!(hub.reached(last).await);
         let value = |name: &str| hub.get(&topic(name)).map(|entry| entry.data().to_owned());
         assert_eq!(value("value/a"), Some("ours".to_owned()));
         assert_eq!(value("value/b"), Some("theirs".to_owned()));

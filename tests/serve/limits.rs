@@ -1,6 +1,5 @@
 //! How many connections there may be.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tornadose::Server;
@@ -9,7 +8,6 @@ use crate::serving::{EVENTS, HANDSHAKE, PING, Serving};
 use crate::vocabulary::{SECOND, submit, until_subscribers};
 
 fn at_most(connections: u32) -> impl Fn(Server) -> Server {
-    let connections = NonZeroU32::new(connections).expect("not 0");
     move |server| server.max_connections(connections)
 }
 

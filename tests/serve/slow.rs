@@ -1,6 +1,5 @@
 //! Clients that do not take what waits for them.
 
-use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -82,7 +81,7 @@ async fn one_byte_at_a_time_is_next_to_nothing() {
 
 #[tokio::test]
 async fn who_takes_less_than_it_has_to_is_reset() {
-    let least = NonZeroUsize::new(64 << 20).expect("not 0");
+    let least = 64 << 20;
     let serving = Serving::start(|server| server.stall_timeout(STALL).least_drain(least)).await;
     let mut slow = tight(&serving, EVENTS).await;
     serving.flood(20_000);

@@ -118,7 +118,7 @@ pub(crate) async fn run(shared: Shared, at: usize, far: Option<Far>) -> turmoil:
         .source()
         .start(plan.start)
         .keep_alive(plan.keep_alive)
-        .farewell(plan.farewell, plan.farewell)
+        .farewell(plan.farewell..=plan.farewell)
         .shutdown(&shutdown)
         .permit(permit(&shared, at));
     if let Some(retry) = plan.retry {
@@ -201,7 +201,7 @@ fn permit(shared: &Shared, at: usize) -> impl Fn(&Head<'_>) -> Permitted + Send 
         if state.banned.contains(&client) {
             return Err(match rng.bool() {
                 true => Refusal::FORBIDDEN,
-                false => Refusal::later(),
+                false => Refusal::LATER,
             });
         }
         let granted = state.stamp();

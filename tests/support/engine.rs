@@ -345,11 +345,8 @@ impl Reading for Connection {
             self.engine.changed.notified().await;
         }
         let state = self.state()?;
-        Ok(Window {
-            epoch: state.epoch,
-            oldest: state.log.keys().next().copied().unwrap_or(state.next),
-            next: state.next,
-        })
+        let oldest = state.log.keys().next().copied().unwrap_or(state.next);
+        Ok(Window::new(state.epoch, oldest, state.next))
     }
 
     async fn read(&mut self, from: u64, most: usize) -> Result<Vec<Record>, BackplaneError> {

@@ -75,7 +75,7 @@ async fn clients_are_told_different_times_to_come_back() {
 async fn the_farewell_is_as_the_event_source_says() {
     let store = QueueStore::new();
     store.close();
-    let events = EventSource::new(store).farewell(7 * SECOND, 7 * SECOND);
+    let events = EventSource::new(store).farewell(7 * SECOND..=7 * SECOND);
     let server = Server::start(&events.websocket());
     let mut client = Client::open(&server).await;
     client.text().await;

@@ -13,7 +13,7 @@ use crate::vocabulary::{
 
 /// Whoever says who it is.
 fn by_user(store: &QueueStore) -> EventSource {
-    EventSource::new(store.clone()).permit(|head| match head.query("user") {
+    EventSource::new(store.clone()).permit(|head| match head.query("user").as_deref() {
         None => Err(Refusal::UNAUTHORIZED),
         Some("mallory") => Err(Refusal::FORBIDDEN),
         Some(user) => Ok(Permit::new().key(user)),
@@ -52,7 +52,7 @@ async fn a_refusal_is_its_status_and_registers_nothing() {
     ] {
         let store = QueueStore::new();
         let socket = EventSource::new(store.clone())
-            .permit(move |_| Err(refusal))
+            .permit(move |_| Err(refusal.clone()))
             .websocket();
         let server = Server::start(&socket);
         let expected =
@@ -74,7 +74,7 @@ async fn later_is_a_connection_that_says_so_and_counts_nowhere() {
     submit(&store, "not for this one");
     let socket = EventSource::new(store.clone())
         .start(Start::Oldest)
-        .permit(|_| Err(Refusal::later()))
+        .permit(|_| Err(Refusal::LATER))
         .websocket();
     let server = Server::start(&socket);
     let mut client = Client::open(&server).await;
@@ -90,7 +90,7 @@ async fn a_hook_that_waits_is_waited_for_and_chooses_the_store() {
         .permit_async({
             let room = room.clone();
             move |head| {
-                let (room, is_ann) = (room.clone(), head.query("user") == Some("ann"));
+                let (room, is_ann) = (room.clone(), head.query("user").as_deref() == Some("ann"));
                 async move {
                     tokio::task::yield_now().await;
                     match is_ann {
@@ -179,7 +179,7 @@ async fn beyond_a_limit_clients_get_what_overload_says() {
 #[tokio::test]
 async fn revoking_on_either_ends_both() {
     let store = QueueStore::new();
-    let events = by_user(&store).farewell(3 * SECOND, 3 * SECOND);
+    let events = by_user(&store).farewell(3 * SECOND..=3 * SECOND);
     let socket = events.websocket();
     let server = Server::start(&Both(events.clone(), socket.clone()));
     for by_socket in [false, true] {

@@ -154,7 +154,7 @@ impl DurableBuilder {
 
     /// For how long a [key](crate::Event::once) is remembered, also through a restart.
     /// Default: 2 minutes. At most 262,144 keys are, of up to 512 bytes.
-    pub fn once_window(mut self, window: Duration) -> Self {
+    pub fn once_for(mut self, window: Duration) -> Self {
         self.config.once = window;
         self
     }
@@ -209,7 +209,7 @@ impl fmt::Debug for DurableBuilder {
         f.debug_struct("DurableBuilder")
             .field("fsync", &self.config.fsync)
             .field("retention", &self.config.retention)
-            .field("once_window", &self.config.once)
+            .field("once_for", &self.config.once)
             .field("recover", &self.config.recover)
             .finish_non_exhaustive()
     }

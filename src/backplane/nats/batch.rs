@@ -86,7 +86,7 @@ impl<'a> Batch<'a> {
             if self.open.session.is_lost() {
                 return;
             }
-            let subject = text::subject(&self.options.prefix, &event.topic, event.is_latest);
+            let subject = text::subject(self.options.prefix(), &event.topic, event.is_latest);
             let headers = message::headers(event, *tag);
             let data = Bytes::copy_from_slice(event.event.data().as_bytes());
             let reply = self.reply(*handed);

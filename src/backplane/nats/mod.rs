@@ -45,7 +45,7 @@ const NAME: &str = "nats";
 ///
 /// let engine = Nats::new("nats://127.0.0.1:4222")?
 ///     .stream("orders")?
-///     .max_messages(1_000_000)
+///     .max_events(1_000_000)
 ///     .max_age(Duration::from_secs(24 * 3600));
 /// # Ok::<(), tornadose::backplane::InvalidNats>(())
 /// ```
@@ -108,10 +108,7 @@ impl Nats {
         if !options::is_name(&name) {
             return Err(InvalidNats::Stream);
         }
-        Ok(self.with(|options| {
-            options.prefix = Arc::clone(&name);
-            options.stream = name;
-        }))
+        Ok(self.with(|options| options.stream = name))
     }
 
     /// What the subjects begin with, if that is not the name of the [stream](Self::stream).
@@ -124,7 +121,7 @@ impl Nats {
         if !options::is_prefix(&prefix) {
             return Err(InvalidNats::Prefix);
         }
-        Ok(self.with(|options| options.prefix = prefix))
+        Ok(self.with(|options| options.prefix = Some(prefix)))
     }
 
     /// The JetStream domain that the stream is in, behind a leaf node. Default: that of the
@@ -132,18 +129,18 @@ impl Nats {
     ///
     /// # Errors
     ///
-    /// [`InvalidNats::Prefix`] if it is no token of a subject.
+    /// [`InvalidNats::Domain`].
     pub fn domain(self, domain: impl Into<Arc<str>>) -> Result<Self, InvalidNats> {
         let domain = domain.into();
         if !options::is_name(&domain) {
-            return Err(InvalidNats::Prefix);
+            return Err(InvalidNats::Domain);
         }
         Ok(self.with(|options| options.domain = Some(domain)))
     }
 
     /// How many events the stream keeps, at least 1. Default: 100,000.
-    pub fn max_messages(self, most: u64) -> Self {
-        self.with(|options| options.max_messages = most.max(1))
+    pub fn max_events(self, most: u64) -> Self {
+        self.with(|options| options.max_events = most.max(1))
     }
 
     /// How many bytes the stream keeps, with what NATS needs for each event. Default: as
@@ -160,9 +157,9 @@ impl Nats {
 
     /// For how long the stream remembers the [key](crate::Event::once) of an event. Default:
     /// 2 minutes. The server holds all keys of that time in memory.
-    pub fn duplicate_window(self, window: Duration) -> Self {
+    pub fn once_for(self, window: Duration) -> Self {
         let window = window.max(Duration::from_millis(100));
-        self.with(|options| options.duplicate_window = window)
+        self.with(|options| options.once_for = window)
     }
 
     /// Keeps the stream in the memory of the server, where it dies with it. Default: in
@@ -171,7 +168,7 @@ impl Nats {
         self.with(|options| options.is_in_memory = true)
     }
 
-    /// How many servers of a cluster keep the stream: 1, 3 or 5. Default: 1. An event is
+    /// How many servers of a cluster keep the stream, all copies counted, 1 to 5; an odd number. Default: 1. An event is
     /// answered when most of them have it.
     pub fn replicas(self, replicas: u8) -> Self {
         self.with(|options| options.replicas = replicas.clamp(1, 5))

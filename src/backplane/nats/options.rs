@@ -30,6 +30,11 @@ pub enum InvalidNats {
     #[error("not what subjects can begin with")]
     Prefix,
 
+    /// It is not a JetStream domain: one token of `A-Z`, `a-z`, `0-9`, `-` and `_`, at most
+    /// 200 bytes.
+    #[error("not a JetStream domain")]
+    Domain,
+
     /// These are not credentials as NATS writes them, with a JWT and a seed.
     #[error("not credentials of NATS")]
     Credentials,
@@ -43,17 +48,18 @@ pub enum InvalidNats {
 pub(super) struct Options {
     pub(super) servers: Vec<ServerAddr>,
     pub(super) stream: Arc<str>,
-    pub(super) prefix: Arc<str>,
+    /// Where it is not the name of the stream.
+    pub(super) prefix: Option<Arc<str>>,
     pub(super) domain: Option<Arc<str>>,
     pub(super) identity: Identification,
     pub(super) must_encrypt: bool,
     pub(super) roots: Vec<PathBuf>,
     pub(super) certificate: Option<(PathBuf, PathBuf)>,
     pub(super) patience: Duration,
-    pub(super) max_messages: u64,
+    pub(super) max_events: u64,
     pub(super) max_bytes: Option<u64>,
     pub(super) max_age: Option<Duration>,
-    pub(super) duplicate_window: Duration,
+    pub(super) once_for: Duration,
     pub(super) is_in_memory: bool,
     pub(super) replicas: u8,
 }
@@ -72,20 +78,24 @@ impl Options {
         Ok(Self {
             servers: addresses,
             stream: "tornadose".into(),
-            prefix: "tornadose".into(),
+            prefix: None,
             domain: None,
             identity,
             must_encrypt: false,
             roots: Vec::new(),
             certificate: None,
             patience: Duration::from_secs(3),
-            max_messages: 100_000,
+            max_events: 100_000,
             max_bytes: None,
             max_age: None,
-            duplicate_window: Duration::from_secs(120),
+            once_for: Duration::from_secs(120),
             is_in_memory: false,
             replicas: 1,
         })
+    }
+
+    pub(super) fn prefix(&self) -> &Arc<str> {
+        self.prefix.as_ref().unwrap_or(&self.stream)
     }
 
     pub(super) fn api(&self) -> Arc<str> {
@@ -100,12 +110,12 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Nats")
             .field("stream", &self.stream)
-            .field("prefix", &self.prefix)
+            .field("prefix", self.prefix())
             .field("servers", &self.servers.len())
-            .field("max_messages", &self.max_messages)
+            .field("max_events", &self.max_events)
             .field("max_bytes", &self.max_bytes)
             .field("max_age", &self.max_age)
-            .field("duplicate_window", &self.duplicate_window)
+            .field("once_for", &self.once_for)
             .field("in_memory", &self.is_in_memory)
             .field("replicas", &self.replicas)
             .field("timeout", &self.patience)

@@ -140,13 +140,13 @@ impl Log {
 
     async fn get(&self, from: u64) -> Result<Option<Record>, Trouble> {
         let found = stream::get(&self.session, &self.options.stream, from, true).await?;
-        Ok(found.map(|stored| stored.record(self.epoch, &self.options.prefix)))
+        Ok(found.map(|stored| stored.record(self.epoch, self.options.prefix())))
     }
 
     fn all(&self, stored: Vec<Stored>) -> Vec<Record> {
         let stored = stored.into_iter();
         stored
-            .map(|stored| stored.record(self.epoch, &self.options.prefix))
+            .map(|stored| stored.record(self.epoch, self.options.prefix()))
             .collect()
     }
 
@@ -213,7 +213,7 @@ impl Log {
 
     /// Keeps those that are of latest-value topics, and that the log has.
     fn keep(&self, records: &mut Vec<Record>, stored: Vec<Stored>, next: u64) {
-        let prefix = &self.options.prefix;
+        let prefix = self.options.prefix();
         let is_latest = |stored: &Stored| match stored.topic(prefix) {
             Some(topic) => self.latest.contains(&topic),
             None => false,

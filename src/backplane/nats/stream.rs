@@ -65,7 +65,7 @@ pub(super) async fn witness(session: &Session, options: &Options) -> Result<Stri
         "config": {
             "deliver_policy": "new",
             // No topic has a subject with a bare `%`.
-            "filter_subject": format!("{}{}.%", options.prefix, text::LATEST),
+            "filter_subject": format!("{}{}.%", options.prefix(), text::LATEST),
             "ack_policy": "none",
             "replay_policy": "instant",
             "max_deliver": 1,
@@ -164,7 +164,7 @@ pub(super) fn stored(message: &Value) -> Option<Stored> {
 
 async fn create(session: &Session, options: &Options) -> Result<Value, Trouble> {
     let name = &options.stream;
-    let window = options.duplicate_window;
+    let window = options.once_for;
     let window = options.max_age.map_or(window, |age| window.min(age));
     let config = json!({
         "name": &**name,
@@ -174,7 +174,7 @@ async fn create(session: &Session, options: &Options) -> Result<Value, Trouble> 
         "storage": storage(options),
         "num_replicas": options.replicas,
         "max_consumers": -1,
-        "max_msgs": limit(options.max_messages),
+        "max_msgs": limit(options.max_events),
         "max_bytes": options.max_bytes.map_or(-1, limit),
         "max_age": options.max_age.map_or(0, nanoseconds),
         "max_msg_size": -1,
@@ -266,7 +266,7 @@ fn storage(options: &Options) -> &'static str {
 }
 
 fn subjects(options: &Options, class: &str) -> String {
-    format!("{}{class}.>", options.prefix)
+    format!("{}{class}.>", options.prefix())
 }
 
 /// The subjects of the latest-value topics.

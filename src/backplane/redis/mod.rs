@@ -73,6 +73,10 @@ const NAME: &str = "redis";
 /// All processes of one log must be configured alike. Each has two connections, one more
 /// where it [relays](Self::relay) and two more while it is the one that does.
 ///
+/// With TLS (feature `redis-tls`) the first connection chooses rustls's provider for the whole
+/// process, *ring*, unless the program has chosen one before. A program that wants another one
+/// installs it at its beginning.
+///
 /// # Panics
 ///
 /// What it does needs tokio, with time and IO enabled. Making and configuring it needs
@@ -139,12 +143,15 @@ impl Redis {
     /// # Errors
     ///
     /// [`InvalidRedis`] if one is no URL as in [`new`](Self::new).
-    pub fn sentinels<'a>(
+    pub fn sentinels(
         mut self,
         name: impl Into<String>,
-        urls: impl IntoIterator<Item = &'a str>,
+        urls: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Self, InvalidRedis> {
-        let infos = urls.into_iter().map(parse).collect::<Result<_, _>>()?;
+        let infos = urls
+            .into_iter()
+            .map(|url| parse(url.as_ref()))
+            .collect::<Result<_, _>>()?;
         self.edit().servers.sentinels = Some((name.into(), infos));
         Ok(self)
     }

@@ -1,68 +1,4 @@
 //! The same events over WebSockets (RFC 6455), also inside HTTP/2 (RFC 8441).
-//!
-//! # What a client gets
-//!
-//! Text messages, one JSON object each ([`Envelope`]):
-//!
-//! ```text
-//! {"id":"WUFZSxsBWn0-41","event":"open"}
-//! {"id":"WUFZSxsBWn0-42","prev":"WUFZSxsBWn0-41","event":"tick","data":"12.5"}
-//! {"id":"WUFZSxsBWn0-57","event":"gap","data":{"reason":"slow","missed":"15",..}}
-//! ```
-//!
-//! First `open`, at once, with the position at which the connection begins, or without
-//! an id if a gap follows or the store does not tell one (a
-//! [stream](crate::Subscription::from_stream)); then every event, with the id of the
-//! message before it.
-//!
-//! # What a client does
-//!
-//! 1. It keeps the `id` of each message that has one, also of `open`, and comes back with
-//!    `?lastEventId=<id>`: it then gets what it missed, or a gap, just as an event stream
-//!    does, and from one to the other.
-//! 2. Where `prev` is there and is not the id that it kept, it has lost something that it
-//!    was not told: which does not happen.
-//! 3. Where the reason of a close is `retry: <milliseconds>` it waits that long.
-//!
-//! # How it ends
-//!
-//! | code | why |
-//! |---|---|
-//! | `1001` | the store was closed |
-//! | `1012` | a [`Shutdown`](crate::Shutdown) has begun, or the time is up |
-//! | `1013` | there are too many ([`Overload::Later`](crate::Overload)), or the hook said [later](crate::Refusal::later) |
-//! | `1008` | revoked; too many pings or fragments |
-//! | `1009` | a message of the client's was too big |
-//! | `1002`, `1007` | the client broke the protocol |
-//! | `4008` | the client was too slow ([`Overflow::Disconnect`](crate::Overflow)) |
-//!
-//! With `1001`, `1012`, `1013` and `4008` the reason is `retry: <milliseconds>`, another
-//! time for each client. It has 5 s to read a close, to answer it and to hang up.
-//!
-//! A client that is silent for two intervals of the [ping](WebSocketSubscriber::ping), and
-//! does not read either, is gone: its connection is dropped. (Inside HTTP/2 what waits for
-//! it in the server stays until it reads or its connection ends.)
-//!
-//! # What is refused
-//!
-//! | status | what |
-//! |---|---|
-//! | `400` | a key that is none, a body, a request of HTTP/2 without a protocol |
-//! | `403` | a page of another [origin](Origins) |
-//! | `405` | a method other than `GET`, or `CONNECT` in HTTP/2 |
-//! | `426` | a request for no WebSocket, or for another version of it |
-//! | `501` | the server cannot hand its connection over |
-//! | any | what the [hook](EventSource::permit) or [`Overload`](crate::Overload) says |
-//!
-//! No subprotocol is chosen and nothing is compressed: a page that asks for a subprotocol
-//! (`new WebSocket(url, [..])`) closes the connection, as browsers do.
-//!
-//! # What a client may send
-//!
-//! Messages of at most [64 KiB](WebSocketSubscriber::max_message_bytes), in at most [128
-//! fragments](WebSocketSubscriber::max_fragments), to whoever
-//! [listens](WebSocketSubscriber::on_message), and 100 pings and pongs in a second. While
-//! 16 answers wait for a client that does not read, nothing more is read of it.
 
 mod handshake;
 mod io;
@@ -132,6 +68,70 @@ use crate::wire::ws::Envelope;
 /// every method: in axum `route_service` or `any`, not `get`.
 ///
 /// A cheap handle: clone it as often as you like.
+///
+/// # What a client gets
+///
+/// Text messages, one JSON object each ([`Envelope`]):
+///
+/// ```text
+/// {"id":"WUFZSxsBWn0-41","event":"open"}
+/// {"id":"WUFZSxsBWn0-42","prev":"WUFZSxsBWn0-41","event":"tick","data":"12.5"}
+/// {"id":"WUFZSxsBWn0-57","event":"gap","data":{"reason":"slow","missed":"15",..}}
+/// ```
+///
+/// First `open`, at once, with the position at which the connection begins, or without
+/// an id if a gap follows or the store does not tell one (a
+/// [stream](crate::Subscription::from_stream)); then every event, with the id of the
+/// message before it.
+///
+/// # What a client does
+///
+/// 1. It keeps the `id` of each message that has one, also of `open`, and comes back with
+///    `?lastEventId=<id>`: it then gets what it missed, or a gap, just as an event stream
+///    does, and from one to the other.
+/// 2. Where `prev` is there and is not the id that it kept, it has lost something that it
+///    was not told: which does not happen.
+/// 3. Where the reason of a close is `retry: <milliseconds>` it waits that long.
+///
+/// # How it ends
+///
+/// | code | why |
+/// |---|---|
+/// | `1001` | the store was closed |
+/// | `1012` | a [`Shutdown`](crate::Shutdown) has begun, or the time is up |
+/// | `1013` | there are too many ([`Overload::Later`](crate::Overload)), or the hook said [later](crate::Refusal::LATER) |
+/// | `1008` | revoked; too many pings or fragments |
+/// | `1009` | a message of the client's was too big |
+/// | `1002`, `1007` | the client broke the protocol |
+/// | `4008` | the client was too slow ([`Overflow::Disconnect`](crate::Overflow)) |
+///
+/// With `1001`, `1012`, `1013` and `4008` the reason is `retry: <milliseconds>`, another
+/// time for each client. It has 5 s to read a close, to answer it and to hang up.
+///
+/// A client that is silent for two intervals of the [ping](WebSocketSubscriber::ping), and
+/// does not read either, is gone: its connection is dropped. (Inside HTTP/2 what waits for
+/// it in the server stays until it reads or its connection ends.)
+///
+/// # What is refused
+///
+/// | status | what |
+/// |---|---|
+/// | `400` | a key that is none, a body, a request of HTTP/2 without a protocol |
+/// | `403` | a page of another [origin](Origins) |
+/// | `405` | a method other than `GET`, or `CONNECT` in HTTP/2 |
+/// | `426` | a request for no WebSocket, or for another version of it |
+/// | `501` | the server cannot hand its connection over |
+/// | any | what the [hook](EventSource::permit) or [`Overload`](crate::Overload) says |
+///
+/// No subprotocol is chosen and nothing is compressed: a page that asks for a subprotocol
+/// (`new WebSocket(url, [..])`) closes the connection, as browsers do.
+///
+/// # What a client may send
+///
+/// Messages of at most [64 KiB](WebSocketSubscriber::max_message_bytes), in at most [128
+/// fragments](WebSocketSubscriber::max_fragments), to whoever
+/// [listens](WebSocketSubscriber::on_message), and 100 pings and pongs in a second. While
+/// 16 answers wait for a client that does not read, nothing more is read of it.
 pub struct WebSocketSubscriber<W: When = Now> {
     access: Access,
     config: Arc<Config>,

@@ -52,7 +52,9 @@ impl Origins {
     /// [`InvalidOrigin`] if one is not a scheme, a host and perhaps a port, just as
     /// browsers write them: in lower case, without a path, without the scheme's own
     /// port.
-    pub fn same_or<'a>(origins: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidOrigin> {
+    pub fn same_or(
+        origins: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Self, InvalidOrigin> {
         let origins = origins
             .into_iter()
             .map(origin::parse)
@@ -237,6 +239,9 @@ mod tests {
             assert!(origins.allow(&nobody));
             assert!(!origins.required().allow(&nobody));
         }
-        assert_eq!(Origins::same_or(["example.org"]), Err(InvalidOrigin));
+        assert_eq!(
+            Origins::same_or(["example.org"]),
+            Err(InvalidOrigin::new("example.org"))
+        );
     }
 }

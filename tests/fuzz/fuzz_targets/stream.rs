@@ -14,7 +14,7 @@ use bytes::Bytes;
 use decoder::{Decoder, Dispatched};
 use http_body::Body;
 use libfuzzer_sys::fuzz_target;
-use tornadose::{EventBody, EventSource, LastEventId, QueueStore, Retention, Start};
+use tornadose::{Permit, EventBody, EventSource, LastEventId, QueueStore, Retention, Start};
 use tornadose_fuzz::{Input, dechunked, normalised, runtime};
 
 fuzz_target!(|bytes: &[u8]| run(&mut Input::new(bytes)));
@@ -38,7 +38,7 @@ fn run(input: &mut Input<'_>) {
         source = source.retry(Duration::from_millis(input.number()));
     }
     let mut client = Client {
-        body: source.stream(None).into_body(),
+        body: source.grant(Permit::new(), None).into_body(),
         decoder: Decoder::default(),
         frames: Vec::new(),
         blocks: Vec::new(),
@@ -67,7 +67,7 @@ fn run(input: &mut Input<'_>) {
                 let last = client.decoder.last_event_id();
                 if !last.is_empty() {
                     let last = LastEventId::parse(last.as_bytes());
-                    client.body = source.stream(Some(last)).into_body();
+                    client.body = source.grant(Permit::new(), Some(last)).into_body();
                     client.decoder = Decoder::default();
                     client.frames.clear();
                 }

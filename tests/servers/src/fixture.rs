@@ -199,7 +199,7 @@ impl Fixture {
 }
 
 fn of_the_red_room(head: &Head<'_>) -> Result<Permit, Refusal> {
-    match (head.header("x-user"), head.query("room")) {
+    match (head.header("x-user"), head.query("room").as_deref()) {
         (None, _) => Err(Refusal::UNAUTHORIZED),
         (Some(user), Some("red")) => Ok(Permit::new().key(user)),
         (Some(_), _) => Err(Refusal::NOT_FOUND),
