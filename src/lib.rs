@@ -319,4 +319,17 @@ mod texts {
     #[cfg(feature = "nats")]
     #[doc = include_str!("../docs/nats.md")]
     mod nats {}
+    #[doc = include_str!("../docs/migration/README.md")]
+    mod migration {}
+    #[doc = include_str!("../docs/migration/from-axum.md")]
+    mod from_axum {}
+    #[cfg(all(feature = "json", feature = "serve"))]
+    #[doc = include_str!("../docs/migration/from-better-sse.md")]
+    mod from_better_sse {}
+    #[cfg(feature = "serve")]
+    #[doc = include_str!("../docs/migration/from-go-sse.md")]
+    mod from_go_sse {}
+    #[cfg(all(feature = "redis", feature = "serve", feature = "websocket"))]
+    #[doc = include_str!("../docs/migration/from-python.md")]
+    mod from_python {}
 }
