@@ -15,12 +15,12 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 use proptest::prelude::*;
 use serde_json::Value;
+use tornadose::test::{Decoder, Message, decode, normalised};
 use tornadose::{
     DataStore, Entry, Event, EventName, EventSource, InvalidName, InvalidPosition, LastEventId,
     Position, QueueStore, Retention, Start, SubmitError,
 };
 
-use support::decoder::{Decoder, Dispatched, decode, decode_in_pieces, normalised};
 use support::position::place;
 
 const MIB: usize = 1 << 20;
@@ -40,7 +40,7 @@ fn block(event: impl Into<Event>) -> String {
 }
 
 /// What a page gets of an event; exactly one, from both parsers.
-fn arrives(event: impl Into<Event>) -> Dispatched {
+fn arrives(event: impl Into<Event>) -> Message {
     let entry = written(event);
     let stream = entry.sse();
     let by_decoder = decode(stream);
@@ -50,14 +50,21 @@ fn arrives(event: impl Into<Event>) -> Dispatched {
     one
 }
 
+/// A whole stream in pieces of this size.
+fn decode_in_pieces(stream: &[u8], size: usize) -> Vec<Message> {
+    let mut decoder = Decoder::default();
+    let pieces = stream.chunks(size.max(1));
+    pieces.flat_map(|piece| decoder.feed(piece)).collect()
+}
+
 /// A whole stream, in pieces, through the parser that is not ours.
-fn decode_independently(stream: &[u8], size: usize) -> Vec<Dispatched> {
+fn decode_independently(stream: &[u8], size: usize) -> Vec<Message> {
     let pieces = stream
         .chunks(size.max(1))
         .map(|piece| Ok::<_, Infallible>(Bytes::copy_from_slice(piece)));
     sseer::EventStream::new(stream::iter(pieces))
         .map(|event| event.expect("a valid stream"))
-        .map(|event| Dispatched::new(&*event.event, &*event.data, &*event.id))
+        .map(|event| Message::new(&*event.event, &*event.data, &*event.id))
         .collect::<Vec<_>>()
         .now_or_never()
         .expect("all of it is there")
@@ -107,7 +114,7 @@ fn our_decoder_gets_what_a_browser_gets_however_the_stream_is_cut() {
         let expected: Vec<_> = vector
             .events
             .iter()
-            .map(|(name, data, id)| Dispatched::new(name, data, id))
+            .map(|(name, data, id)| Message::new(name, data, id))
             .collect();
         for size in [1, 2, 3, 7, stream.len()] {
             let mut heard = decode_in_pieces(&stream, size);
@@ -131,6 +138,7 @@ fn our_decoder_heeds_only_digits_as_a_reconnection_time() {
     ] {
         let mut decoder = Decoder::default();
         assert_eq!(decoder.feed(stream), []);
+        let time = time.map(Duration::from_millis);
         assert_eq!(decoder.reconnection_time(), time, "{stream:?}");
     }
 }
@@ -533,7 +541,8 @@ fn a_reconnection_time_is_held_within_its_bounds_and_sent_in_whole_milliseconds(
 
         let mut decoder = Decoder::default();
         decoder.feed(self::written(event).sse());
-        assert_eq!(decoder.reconnection_time(), Some(written));
+        let told = Duration::from_millis(written);
+        assert_eq!(decoder.reconnection_time(), Some(told));
     }
     assert_eq!(Event::new("x").retry_after(), None);
 }
@@ -581,7 +590,7 @@ proptest! {
         for event in &events {
             let id = store.submit(event.clone()).expect("taken").id().expect("in memory");
             let name = event.event_name().as_str();
-            expected.push(Dispatched::new(name, normalised(event.data()), id.to_string()));
+            expected.push(Message::new(name, normalised(event.data()), id.to_string()));
         }
 
         let stream = sent(EventSource::new(store).start(Start::Oldest).stream(None));
