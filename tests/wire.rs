@@ -1,5 +1,5 @@
 //! What is written for an event, to the byte, and what two parsers make of it: our
-//! own decoder, which the vectors hold to what browsers do, and the crate `sseer`,
+//! own decoder, which `tests/kit` holds to what browsers do, and the crate `sseer`,
 //! which knows nothing of us.
 
 mod support;
@@ -78,80 +78,6 @@ fn sent(response: http::Response<tornadose::EventBody>) -> Vec<u8> {
         bytes.extend_from_slice(&frame);
     }
     bytes
-}
-
-// The judge
-
-#[derive(serde::Deserialize)]
-struct Vector {
-    name: String,
-    wire_hex: String,
-    /// The event types that the page listened to beside `message`.
-    types: Vec<String>,
-    /// What it got: type, data, `lastEventId`.
-    events: Vec<(String, String, String)>,
-}
-
-fn vectors() -> Vec<Vector> {
-    serde_json::from_str(include_str!("vectors/decode.json")).expect("the vectors")
-}
-
-fn from_hex(hex: &str) -> Vec<u8> {
-    let digit = |digit: u8| char::from(digit).to_digit(16).expect("a hex digit") as u8;
-    let pairs = hex.as_bytes().chunks_exact(2);
-    assert!(pairs.remainder().is_empty());
-    pairs
-        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
-        .collect()
-}
-
-#[test]
-fn our_decoder_gets_what_a_browser_gets_however_the_stream_is_cut() {
-    let vectors = vectors();
-    assert_eq!(vectors.len(), 45);
-    for vector in vectors {
-        let stream = from_hex(&vector.wire_hex);
-        let expected: Vec<_> = vector
-            .events
-            .iter()
-            .map(|(name, data, id)| Message::new(name, data, id))
-            .collect();
-        for size in [1, 2, 3, 7, stream.len()] {
-            let mut heard = decode_in_pieces(&stream, size);
-            heard.retain(|event| event.name == "message" || vector.types.contains(&event.name));
-            assert_eq!(heard, expected, "{} in pieces of {size}", vector.name);
-        }
-    }
-}
-
-#[test]
-fn our_decoder_heeds_only_digits_as_a_reconnection_time() {
-    for (stream, time) in [
-        (&b"retry: 3000\n"[..], Some(3000)),
-        (b"retry:007\n", Some(7)),
-        (b"retry: 1\nretry: 2x\n", Some(1)),
-        (b"retry\n", None),
-        (b"retry: -1\n", None),
-        (b"retry: 1.5\n", None),
-        (b"retry:  1\n", None),
-        (b"retry: 99999999999999999999999\n", None),
-    ] {
-        let mut decoder = Decoder::default();
-        assert_eq!(decoder.feed(stream), []);
-        let time = time.map(Duration::from_millis);
-        assert_eq!(decoder.reconnection_time(), time, "{stream:?}");
-    }
-}
-
-#[test]
-fn our_decoder_commits_an_id_at_the_blank_line() {
-    let mut decoder = Decoder::default();
-    decoder.feed(b"id: 1\ndata: x\n");
-    assert_eq!(decoder.last_event_id(), "");
-    decoder.feed(b"\nid: 2\n");
-    assert_eq!(decoder.last_event_id(), "1");
-    decoder.feed(b"\n");
-    assert_eq!(decoder.last_event_id(), "2");
 }
 
 // Values that could become syntax

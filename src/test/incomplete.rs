@@ -12,7 +12,7 @@ use crate::test::delivery::Delivery;
 /// A [`Client`](crate::test::Client) has not received what it was asked for. What it has is
 /// handed back, and it can be asked again: it goes on behind that.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{reason}: {} received, {state} after {requests} requests{}", received.len(), told(last_break.as_ref()))]
+#[error("{reason}; {} received, {state}, requests: {requests}{}", received.len(), told(last_break.as_ref()))]
 #[non_exhaustive]
 pub struct Incomplete {
     /// Why.
@@ -94,7 +94,7 @@ impl fmt::Display for ReadyState {
 
 fn told(last_break: Option<&Break>) -> String {
     match last_break {
-        Some(last_break) => format!("; the last break: {last_break}"),
+        Some(last_break) => format!(", the last break: {last_break}"),
         None => String::new(),
     }
 }

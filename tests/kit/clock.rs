@@ -41,7 +41,7 @@ async fn silence_is_an_error_that_holds_what_came_before() {
     assert_eq!((failed.state, failed.requests), (ReadyState::Open, 1));
     assert_eq!(
         failed.to_string(),
-        "not within 10s: 2 received, open after 1 requests"
+        "not within 10s; 2 received, open, requests: 1"
     );
 
     // It goes on where it was, and each call has its limit.

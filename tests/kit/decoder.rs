@@ -52,7 +52,8 @@ fn a_stream_means_the_same_however_it_is_cut() {
             vector.assert_heard(heard, format_args!("in pieces of {size}"));
         }
         // In two, at every byte; of a long one, of its beginning and its end.
-        let (begin, end) = (wire.len().min(512), wire.len().saturating_sub(64));
+        let begin = wire.len().min(if wire.len() < 1 << 16 { 512 } else { 32 });
+        let end = wire.len().saturating_sub(32);
         for at in (0..=begin).chain(end..=wire.len()) {
             let (one, two) = wire.split_at(at);
             let mut decoder = Decoder::default();
@@ -78,6 +79,36 @@ fn an_id_is_carried_to_the_next_stream_until_there_is_another() {
     assert_eq!(decoder.last_event_id(), "7");
     decoder.feed(b"id\n\n");
     assert_eq!(decoder.last_event_id(), "");
+}
+
+#[test]
+fn an_id_counts_from_the_blank_line_on() {
+    let mut decoder = Decoder::default();
+    decoder.feed(b"id: 1\ndata: x\n");
+    assert_eq!(decoder.last_event_id(), "");
+    decoder.feed(b"\nid: 2\n");
+    assert_eq!(decoder.last_event_id(), "1");
+    decoder.feed(b"\n");
+    assert_eq!(decoder.last_event_id(), "2");
+}
+
+#[test]
+fn a_time_is_digits_alone() {
+    for (stream, time) in [
+        (&b"retry: 3000\n"[..], Some(3000)),
+        (b"retry:007\n", Some(7)),
+        (b"retry: 1\nretry: 2x\n", Some(1)),
+        (b"retry\n", None),
+        (b"retry: -1\n", None),
+        (b"retry: 1.5\n", None),
+        (b"retry:  1\n", None),
+        (b"retry: 99999999999999999999999\n", None),
+    ] {
+        let mut decoder = Decoder::default();
+        assert_eq!(decoder.feed(stream), []);
+        let time = time.map(Duration::from_millis);
+        assert_eq!(decoder.reconnection_time(), time, "{stream:?}");
+    }
 }
 
 #[test]
