@@ -224,6 +224,7 @@
 //! | `detached` | no | `Listener`: streams that leave their server |
 //! | `serve` | no | `Server`: hyper on a listener, with time-outs and bounds |
 //! | `durable` | no | [`backplane::Durable`](backplane): a hub whose log is in a file and outlives the process |
+//! | `test` | no | [`test`](mod@test): a browser in memory, for tests of your own |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -270,6 +271,8 @@ mod stats;
 mod store;
 mod subscriber;
 mod subscription;
+#[cfg(feature = "test")]
+pub mod test;
 mod topic;
 mod wire;
 

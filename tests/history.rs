@@ -1,9 +1,6 @@
 //! The checker of histories, on histories of a few lines: of each promise one that breaks
 //! it and nothing else, and what is right.
 
-#[path = "support/decoder.rs"]
-#[allow(dead_code, reason = "it has more words than are needed here")]
-mod decoder;
 #[path = "support/history/mod.rs"]
 mod history;
 

@@ -6,13 +6,13 @@ mod support;
 use std::task::Poll;
 use std::time::Duration;
 
+use tornadose::test::{Decoder, Message, decode, normalised};
 use tornadose::{
     Event, EventName, EventSource, Gap, GapReason, LastEventId, Permit, Position, QueueStore,
     Retention, Start, Subscribe,
 };
 
 use support::clock::Clock;
-use support::decoder::{Decoder, Dispatched, decode};
 use support::position::{epoch, foreign, place};
 use support::reader::{deliveries, heard, reader, waits};
 
@@ -461,7 +461,7 @@ fn every_id_is_short_and_of_harmless_letters() {
 // A stream that is cut
 
 /// The events of a history of every kind, as a page gets them.
-fn history(store: &QueueStore) -> Vec<Dispatched> {
+fn history(store: &QueueStore) -> Vec<Message> {
     let long = "x".repeat(700);
     let texts = [
         "",
@@ -489,11 +489,7 @@ fn history(store: &QueueStore) -> Vec<Dispatched> {
         }
         let name = event.event_name().to_string();
         let id = store.submit(event).expect("taken").id().expect("in memory");
-        history.push(Dispatched::new(
-            name,
-            support::decoder::normalised(text),
-            id.to_string(),
-        ));
+        history.push(Message::new(name, normalised(text), id.to_string()));
     }
     history
 }
@@ -510,7 +506,7 @@ fn sent(source: &EventSource, id: &str) -> Vec<u8> {
 }
 
 /// What a page gets that came with `first`, was cut off after `prefix`, and came back.
-fn cut_and_resumed(source: &EventSource, prefix: &[u8], first: &str) -> Vec<Dispatched> {
+fn cut_and_resumed(source: &EventSource, prefix: &[u8], first: &str) -> Vec<Message> {
     let mut decoder = Decoder::default();
     let mut all = decoder.feed(prefix);
     let id = match decoder.last_event_id() {
@@ -600,7 +596,7 @@ fn readers_of_one_stream_at_different_places_each_get_all_of_it() {
 
 /// The offsets that a stream accounts for, each event with its own and each gap with
 /// all that it says are missing.
-fn accounted_for(events: &[Dispatched]) -> Vec<u64> {
+fn accounted_for(events: &[Message]) -> Vec<u64> {
     let mut offsets = Vec::new();
     for event in events {
         let id: Position = event.last_event_id.parse().expect("an id");

@@ -1,5 +1,5 @@
 //! What is written for an event, to the byte, and what two parsers make of it: our
-//! own decoder, which the vectors hold to what browsers do, and the crate `sseer`,
+//! own decoder, which `tests/kit` holds to what browsers do, and the crate `sseer`,
 //! which knows nothing of us.
 
 mod support;
@@ -15,12 +15,12 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 use proptest::prelude::*;
 use serde_json::Value;
+use tornadose::test::{Decoder, Message, decode, normalised};
 use tornadose::{
     DataStore, Entry, Event, EventName, EventSource, InvalidName, LastEventId, Permit, Position,
     QueueStore, Retention, Start, SubmitError,
 };
 
-use support::decoder::{Decoder, Dispatched, decode, decode_in_pieces, normalised};
 use support::position::place;
 
 const MIB: usize = 1 << 20;
@@ -40,7 +40,7 @@ fn block(event: impl Into<Event>) -> String {
 }
 
 /// What a page gets of an event; exactly one, from both parsers.
-fn arrives(event: impl Into<Event>) -> Dispatched {
+fn arrives(event: impl Into<Event>) -> Message {
     let entry = written(event);
     let stream = entry.sse();
     let by_decoder = decode(stream);
@@ -50,14 +50,21 @@ fn arrives(event: impl Into<Event>) -> Dispatched {
     one
 }
 
+/// A whole stream in pieces of this size.
+fn decode_in_pieces(stream: &[u8], size: usize) -> Vec<Message> {
+    let mut decoder = Decoder::default();
+    let pieces = stream.chunks(size.max(1));
+    pieces.flat_map(|piece| decoder.feed(piece)).collect()
+}
+
 /// A whole stream, in pieces, through the parser that is not ours.
-fn decode_independently(stream: &[u8], size: usize) -> Vec<Dispatched> {
+fn decode_independently(stream: &[u8], size: usize) -> Vec<Message> {
     let pieces = stream
         .chunks(size.max(1))
         .map(|piece| Ok::<_, Infallible>(Bytes::copy_from_slice(piece)));
     sseer::EventStream::new(stream::iter(pieces))
         .map(|event| event.expect("a valid stream"))
-        .map(|event| Dispatched::new(&*event.event, &*event.data, &*event.id))
+        .map(|event| Message::new(&*event.event, &*event.data, &*event.id))
         .collect::<Vec<_>>()
         .now_or_never()
         .expect("all of it is there")
@@ -71,79 +78,6 @@ fn sent(response: http::Response<tornadose::EventBody>) -> Vec<u8> {
         bytes.extend_from_slice(&frame);
     }
     bytes
-}
-
-// The judge
-
-#[derive(serde::Deserialize)]
-struct Vector {
-    name: String,
-    wire_hex: String,
-    /// The event types that the page listened to beside `message`.
-    types: Vec<String>,
-    /// What it got: type, data, `lastEventId`.
-    events: Vec<(String, String, String)>,
-}
-
-fn vectors() -> Vec<Vector> {
-    serde_json::from_str(include_str!("vectors/decode.json")).expect("the vectors")
-}
-
-fn from_hex(hex: &str) -> Vec<u8> {
-    let digit = |digit: u8| char::from(digit).to_digit(16).expect("a hex digit") as u8;
-    let pairs = hex.as_bytes().chunks_exact(2);
-    assert!(pairs.remainder().is_empty());
-    pairs
-        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
-        .collect()
-}
-
-#[test]
-fn our_decoder_gets_what_a_browser_gets_however_the_stream_is_cut() {
-    let vectors = vectors();
-    assert_eq!(vectors.len(), 45);
-    for vector in vectors {
-        let stream = from_hex(&vector.wire_hex);
-        let expected: Vec<_> = vector
-            .events
-            .iter()
-            .map(|(name, data, id)| Dispatched::new(name, data, id))
-            .collect();
-        for size in [1, 2, 3, 7, stream.len()] {
-            let mut heard = decode_in_pieces(&stream, size);
-            heard.retain(|event| event.name == "message" || vector.types.contains(&event.name));
-            assert_eq!(heard, expected, "{} in pieces of {size}", vector.name);
-        }
-    }
-}
-
-#[test]
-fn our_decoder_heeds_only_digits_as_a_reconnection_time() {
-    for (stream, time) in [
-        (&b"retry: 3000\n"[..], Some(3000)),
-        (b"retry:007\n", Some(7)),
-        (b"retry: 1\nretry: 2x\n", Some(1)),
-        (b"retry\n", None),
-        (b"retry: -1\n", None),
-        (b"retry: 1.5\n", None),
-        (b"retry:  1\n", None),
-        (b"retry: 99999999999999999999999\n", None),
-    ] {
-        let mut decoder = Decoder::default();
-        assert_eq!(decoder.feed(stream), []);
-        assert_eq!(decoder.reconnection_time(), time, "{stream:?}");
-    }
-}
-
-#[test]
-fn our_decoder_commits_an_id_at_the_blank_line() {
-    let mut decoder = Decoder::default();
-    decoder.feed(b"id: 1\ndata: x\n");
-    assert_eq!(decoder.last_event_id(), "");
-    decoder.feed(b"\nid: 2\n");
-    assert_eq!(decoder.last_event_id(), "1");
-    decoder.feed(b"\n");
-    assert_eq!(decoder.last_event_id(), "2");
 }
 
 // Values that could become syntax
@@ -533,7 +467,8 @@ fn a_reconnection_time_is_held_within_its_bounds_and_sent_in_whole_milliseconds(
 
         let mut decoder = Decoder::default();
         decoder.feed(self::written(event).sse());
-        assert_eq!(decoder.reconnection_time(), Some(written));
+        let told = Duration::from_millis(written);
+        assert_eq!(decoder.reconnection_time(), Some(told));
     }
     assert_eq!(Event::new("x").retry_after(), None);
 }
@@ -581,7 +516,7 @@ proptest! {
         for event in &events {
             let id = store.submit(event.clone()).expect("taken").id().expect("in memory");
             let name = event.event_name().as_str();
-            expected.push(Dispatched::new(name, normalised(event.data()), id.to_string()));
+            expected.push(Message::new(name, normalised(event.data()), id.to_string()));
         }
 
         let stream = sent(EventSource::new(store).start(Start::Oldest).grant(Permit::new(), None));

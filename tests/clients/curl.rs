@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::client::{Seen, Told, piped};
-use crate::decoder::Decoder;
 use crate::installed::program;
+use tornadose::test::Decoder;
 
 /// Follows a stream until nobody listens, or until it is told not to come back.
 pub(crate) async fn follow(url: String, tell: mpsc::UnboundedSender<Told>) {
@@ -49,8 +49,8 @@ pub(crate) async fn follow(url: String, tell: mpsc::UnboundedSender<Told>) {
         if !decoder.last_event_id().is_empty() {
             decoder.last_event_id().clone_into(&mut last_event_id);
         }
-        if let Some(millis) = decoder.reconnection_time() {
-            reconnection_time = Duration::from_millis(millis);
+        if let Some(time) = decoder.reconnection_time() {
+            reconnection_time = time;
         }
 
         let output = curl.wait_with_output().await.expect("curl ends");

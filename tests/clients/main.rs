@@ -12,9 +12,6 @@ mod chat_demo;
 mod client;
 mod curl;
 mod dashboard_demo;
-#[allow(dead_code, reason = "it is there for other tests, too")]
-#[path = "../support/decoder.rs"]
-mod decoder;
 mod demo;
 #[cfg(feature = "redis")]
 mod document_demo;

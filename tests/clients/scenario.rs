@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep};
 use tornadose::{Event, EventName, Position, QueueStore, Retention};
 
 use crate::client::{Client, Kind, Seen, Told};
-use crate::decoder::normalised;
 use crate::stage::Stage;
 use crate::{PATIENCE, count};
+use tornadose::test::normalised;
 
 const TICK: EventName = EventName::from_static("tick");
 const RETAINED: usize = 5;

@@ -4,10 +4,10 @@ use serde_json::json;
 use tornadose::{EventSource, Origins, QueueStore, Refusal};
 
 use crate::browser::knows_the_user;
-use crate::decoder::normalised;
 use crate::several::Several;
 use crate::sockets::{AWKWARD, closed, sent_away, socket, speak, subscribers};
 use crate::stage::Stage;
+use tornadose::test::normalised;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_gets_the_same_over_both() {

@@ -13,9 +13,6 @@ fn listener(tcp: TcpListener) -> Listener {
     Listener::new(tcp)
 }
 
-#[path = "../support/decoder.rs"]
-#[allow(dead_code, reason = "a part of it is needed")]
-mod decoder;
 #[path = "../http/vocabulary.rs"]
 #[allow(dead_code, reason = "a part of it is needed")]
 mod vocabulary;

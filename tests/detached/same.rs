@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio::time::timeout;
+use tornadose::test::{Decoder, Message, normalised};
 use tornadose::{Event, EventName, EventSource, QueueStore, Retention};
 
-use crate::decoder::{Decoder, Dispatched, normalised};
 use crate::servers::{events_by_axum, tight};
 use crate::vocabulary::{Client, SECOND, Server, eventually};
 
@@ -69,7 +69,7 @@ struct Reader<'a> {
     server: &'a Server,
     client: Client,
     decoder: Decoder,
-    received: Vec<Dispatched>,
+    received: Vec<Message>,
 }
 
 impl<'a> Reader<'a> {
@@ -119,10 +119,10 @@ impl<'a> Reader<'a> {
         self.until_it_has_an_id().await;
     }
 
-    async fn read_to_end(mut self) -> Vec<Dispatched> {
+    async fn read_to_end(mut self) -> Vec<Message> {
         while self.part().await {}
         let retry = self.decoder.reconnection_time();
-        assert!(retry.is_some_and(|retry| (2000..=6000).contains(&retry)));
+        assert!(retry.is_some_and(|retry| (2 * SECOND..=6 * SECOND).contains(&retry)));
         self.received
     }
 }
@@ -153,7 +153,7 @@ async fn judge(steps: Vec<Step>) {
             .expect("small enough")
             .id()
             .expect("in memory");
-        expected.push(Dispatched::new(name, normalised(&data), id.to_string()));
+        expected.push(Message::new(name, normalised(&data), id.to_string()));
     };
     for step in steps {
         match step {

@@ -8,9 +8,9 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
 use crate::client::{Act, Session, TARGETS, connections, transcripts};
-use crate::proxy::Proxy;
 use crate::run::session;
 use crate::server::Server;
+use tornadose::test::Proxy;
 
 /// Tells the clients where to go and who they are: `<address> <first> <directory>`.
 const CLIENTS: &str = "TORNADOSE_TEST_FAULTS_CLIENTS";
@@ -25,9 +25,9 @@ pub(crate) struct Crowd {
 impl Crowd {
     /// One client for each target, the first of which has this number.
     pub(crate) async fn start(directory: &Path, first: usize, server: SocketAddr) -> Self {
-        let proxy = Proxy::to(server).await;
+        let proxy = Proxy::to(server).await.expect("a free port");
         Self {
-            process: process(directory, first, proxy.address).await,
+            process: process(directory, first, proxy.address()).await,
             proxy,
             first,
             directory: directory.to_owned(),
@@ -37,7 +37,7 @@ impl Crowd {
     /// They are killed, and others come in their place, with what they have kept.
     pub(crate) async fn kill(&mut self) {
         self.process.kill().await;
-        self.process = process(&self.directory, self.first, self.proxy.address).await;
+        self.process = process(&self.directory, self.first, self.proxy.address()).await;
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -7,8 +7,8 @@ use tokio::time::sleep;
 
 use crate::client::Act;
 use crate::net;
-use crate::proxy::{End, Script, Way, When};
 use crate::run::Run;
+use tornadose::test::{At, Cut, Script, Way};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Fault {
@@ -181,7 +181,7 @@ impl Fault {
                 let most = run.server.figures().await.descriptors;
                 run.server.limit_descriptors(Some(most));
                 for _ in 0..10 {
-                    run.a_client().proxy.end(End::Reset);
+                    run.a_client().proxy.cut(Cut::Reset);
                     let ask = Act::HalfAsk;
                     run.a_client().act(ask);
                     run.a_client().act(ask);
@@ -210,23 +210,17 @@ impl Fault {
             Self::AllCut => run
                 .clients
                 .iter()
-                .for_each(|client| client.proxy.end(End::Reset)),
+                .for_each(|client| client.proxy.cut(Cut::Reset)),
             Self::RequestDamaged => {
                 let flip = run.random.u64(0..150);
-                let up = Way {
-                    flip: Some(flip),
-                    ..Way::default()
-                };
-                run.a_client().follow_damaged(script(up, Way::default()), 0);
+                let up = Way::new().flip(flip);
+                run.a_client().follow_damaged(Script::new().up(up), 0);
             }
             Self::AnswerDamaged => {
                 let flip = run.random.u64(0..20_000);
-                let down = Way {
-                    flip: Some(flip),
-                    ..Way::default()
-                };
+                let down = Way::new().flip(flip);
                 run.a_client()
-                    .follow_damaged(script(Way::default(), down), flip);
+                    .follow_damaged(Script::new().down(down), flip);
             }
             Self::PacketsLost => {
                 let every = "-m statistic --mode random --probability 0.2 -j DROP";
@@ -251,47 +245,27 @@ impl Fault {
 
     /// What becomes of the connections of one client from then on.
     fn script(self, random: &mut fastrand::Rng) -> Script {
-        let slow = |way| script(way, way);
-        let when_down = |most: u64, random: &mut fastrand::Rng| When::Down(random.u64(0..most));
-        let ending = |when, end| Script {
-            end: Some((when, end)),
-            ..Script::default()
-        };
+        let slow = |way| Script::new().up(way).down(way);
+        let when_down = |most: u64, random: &mut fastrand::Rng| At::Down(random.u64(0..most));
+        let ending = |at, cut| Script::new().cut(at, cut);
         match self {
-            Self::Delay => slow(Way {
-                delay: Duration::from_millis(random.u64(5..150)),
-                ..Way::default()
-            }),
-            Self::Trickle => slow(Way {
-                trickle: Some(random.u32(2_000..40_000)),
-                ..Way::default()
-            }),
-            Self::SingleBytes => slow(Way {
-                split: true,
-                ..Way::default()
-            }),
-            Self::CutInTheHead => ending(when_down(250, random), End::Reset),
-            Self::CutAtAByte => ending(when_down(40_000, random), End::Reset),
+            Self::Delay => slow(Way::new().delay(Duration::from_millis(random.u64(5..150)))),
+            Self::Trickle => slow(Way::new().trickle(random.u32(2_000..40_000))),
+            Self::SingleBytes => slow(Way::new().split()),
+            Self::CutInTheHead => ending(when_down(250, random), Cut::Reset),
+            Self::CutAtAByte => ending(when_down(40_000, random), Cut::Reset),
             Self::CutInTime => ending(
-                When::After(Duration::from_millis(random.u64(0..1500))),
-                End::Reset,
+                At::After(Duration::from_millis(random.u64(0..1500))),
+                Cut::Reset,
             ),
-            Self::FinishAtAByte => ending(when_down(40_000, random), End::Finish),
-            Self::FinishToTheServer => ending(when_down(20_000, random), End::FinishUp),
-            Self::FinishToTheClient => ending(when_down(20_000, random), End::FinishDown),
-            Self::Silence => ending(when_down(20_000, random), End::Silence),
-            Self::SilenceUp => ending(when_down(20_000, random), End::SilenceUp),
-            Self::SilenceDown => ending(when_down(20_000, random), End::SilenceDown),
+            Self::FinishAtAByte => ending(when_down(40_000, random), Cut::Finish),
+            Self::FinishToTheServer => ending(when_down(20_000, random), Cut::FinishUp),
+            Self::FinishToTheClient => ending(when_down(20_000, random), Cut::FinishDown),
+            Self::Silence => ending(when_down(20_000, random), Cut::Silence),
+            Self::SilenceUp => ending(when_down(20_000, random), Cut::SilenceUp),
+            Self::SilenceDown => ending(when_down(20_000, random), Cut::SilenceDown),
             other => unreachable!("{other:?} has no script"),
         }
-    }
-}
-
-fn script(up: Way, down: Way) -> Script {
-    Script {
-        up,
-        down,
-        end: None,
     }
 }
 

@@ -11,9 +11,6 @@ mod body;
 mod churn;
 mod client;
 mod crowd;
-#[path = "../support/decoder.rs"]
-#[allow(dead_code, reason = "it has more words than are needed here")]
-mod decoder;
 mod faults;
 mod herd;
 #[path = "../support/history/mod.rs"]
@@ -21,9 +18,6 @@ mod history;
 mod judge;
 mod matter;
 mod net;
-#[path = "../support/proxy.rs"]
-mod proxy;
-mod proxy_tests;
 mod run;
 mod server;
 mod serving;

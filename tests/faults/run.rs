@@ -17,9 +17,9 @@ use crate::faults::{Fault, deck};
 use crate::history::{Fault as Noted, Id, Sample};
 use crate::judge::{Evidence, InFile, Verdict};
 use crate::matter::{Kept, now};
-use crate::proxy::{End, Proxy, Script};
 use crate::server::{PATIENCE, Server};
 use crate::serving::WAYS;
+use tornadose::test::{Cut, Proxy, Script};
 
 /// So many clients ask for each target; the last of them is slow.
 const CLIENTS: usize = 3;
@@ -92,10 +92,10 @@ pub(crate) struct Client {
 
 impl Client {
     async fn start(session: Session, server: SocketAddr) -> Self {
-        let proxy = Proxy::to(server).await;
+        let proxy = Proxy::to(server).await.expect("a free port");
         let (acts, told) = mpsc::unbounded_channel();
         let session = Session {
-            server: proxy.address,
+            server: proxy.address(),
             ..session
         };
         Self {
@@ -115,14 +115,14 @@ impl Client {
     pub(crate) fn follow(&self, script: Script) {
         self.proxy.follow(script);
         self.seen.sound.store(u64::MAX, Ordering::SeqCst);
-        self.proxy.end(End::Reset);
+        self.proxy.cut(Cut::Reset);
     }
 
     /// The same; and of each of its connections only so many bytes are sound.
     pub(crate) fn follow_damaged(&self, script: Script, sound: u64) {
         self.seen.sound.store(sound, Ordering::SeqCst);
         self.proxy.follow(script);
-        self.proxy.end(End::Reset);
+        self.proxy.cut(Cut::Reset);
     }
 }
 
@@ -299,7 +299,7 @@ impl Run {
             client.act(Act::Quit);
             let session = &mut client.session;
             session.await.expect("a session that ends well");
-            client.proxy.end(End::Reset);
+            client.proxy.cut(Cut::Reset);
         }
         let left = self.settled().await;
         self.sample("streams when all have left", left.streams, 0);

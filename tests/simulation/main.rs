@@ -27,9 +27,6 @@ mod shared;
 mod socket;
 mod world;
 
-#[path = "../support/decoder.rs"]
-#[allow(dead_code, reason = "it has more words than are needed here")]
-mod decoder;
 #[path = "../support/engine.rs"]
 mod engine;
 #[path = "../support/history/mod.rs"]

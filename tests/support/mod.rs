@@ -5,7 +5,6 @@
 )]
 
 pub(crate) mod clock;
-pub(crate) mod decoder;
 pub(crate) mod position;
 pub(crate) mod reader;
 pub(crate) mod store;

@@ -2,13 +2,9 @@
 //! one message of a WebSocket, which is that event as JSON.
 #![no_main]
 
-#[allow(dead_code, reason = "shared with the tests")]
-#[path = "../../support/decoder.rs"]
-mod decoder;
-
-use decoder::{Decoder, Dispatched};
 use libfuzzer_sys::fuzz_target;
 use tornadose::{Entry, Event, Position};
+use tornadose::test::{Decoder, Message};
 use tornadose_fuzz::{Input, normalised};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -35,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
     // As in every stream of ours, something stands before it.
     let before = decoder.feed(b":\n\n");
     assert_eq!(before, []);
-    let expected = Dispatched::new(name, normalised(event.data()), at.to_string());
+    let expected = Message::new(name, normalised(event.data()), at.to_string());
     assert_eq!(decoder.feed(block), [expected]);
 
     json(event.data());

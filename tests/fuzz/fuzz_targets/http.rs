@@ -3,10 +3,6 @@
 //! was brought makes of the log.
 #![no_main]
 
-#[allow(dead_code, reason = "shared with the tests")]
-#[path = "../../support/decoder.rs"]
-mod decoder;
-
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::ready;
@@ -19,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tornadose::test::decode;
 use tornadose::{Cors, Event, EventName, EventSource, Permit, QueueStore, Refusal, Start};
 use tornadose_fuzz::{dechunked, runtime};
 
@@ -218,7 +215,7 @@ fn judge_head(request: &Request<()>, status: u16, headers: &Headers) {
 /// What a browser makes of it: all events behind the id that it has brought.
 fn judge_stream(epoch: &str, request: &Request<()>, body: &[u8]) {
     assert!(body.starts_with(b":\n\n"));
-    let found = decoder::decode(body);
+    let found = decode(body);
     let id = |offset| format!("{epoch}-{offset}");
     let ids: Vec<_> = request.headers().get_all("last-event-id").iter().collect();
     let query = || {

@@ -2,19 +2,15 @@
 //! of them together tell each event once and in order, or count it in a gap.
 #![no_main]
 
-#[allow(dead_code, reason = "shared with the tests")]
-#[path = "../../support/decoder.rs"]
-mod decoder;
-
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use decoder::{Decoder, Dispatched};
 use http_body::Body;
 use libfuzzer_sys::fuzz_target;
-use tornadose::{Permit, EventBody, EventSource, LastEventId, QueueStore, Retention, Start};
+use tornadose::test::{Decoder, Message};
+use tornadose::{EventBody, EventSource, LastEventId, Permit, QueueStore, Retention, Start};
 use tornadose_fuzz::{Input, dechunked, normalised, runtime};
 
 fuzz_target!(|bytes: &[u8]| run(&mut Input::new(bytes)));
@@ -24,7 +20,7 @@ struct Client {
     decoder: Decoder,
     /// What came, as it came.
     frames: Vec<Bytes>,
-    blocks: Vec<Dispatched>,
+    blocks: Vec<Message>,
     /// The number of the last event that it has, or was told that it missed.
     told: usize,
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::record::{Id, Transport};
-use crate::decoder::Decoder;
+use tornadose::test::Decoder;
 
 /// What a client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +106,8 @@ impl Sse {
             if line.ends_with(b"\n") || line.ends_with(b"\r") {
                 let line = std::mem::take(&mut self.line);
                 if line.starts_with(b"retry:") {
-                    all.extend(self.decoder.reconnection_time().map(Told::Retry));
+                    let time = self.decoder.reconnection_time();
+                    all.extend(time.map(|time| Told::Retry(time.as_millis() as u64)));
                 }
             }
             let id = Id::parse(&self.known);

@@ -4,7 +4,7 @@ use super::decode::Told;
 use super::record::{Ended, History, Stamp, Transport, uid};
 use super::truth::Truth;
 use super::{Promise, Violation};
-use crate::decoder::normalised;
+use tornadose::test::normalised;
 
 type AllTold = [Vec<(Stamp, Told)>];
 

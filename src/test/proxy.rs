@@ -1,7 +1,4 @@
 //! A way to a server on which things go wrong, as a script tells.
-//!
-//! What is not told to go wrong goes right: bytes in their order, the end of one direction
-//! alone, a reset as a reset.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,6 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,110 +14,113 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use crate::test::script::{At, Cut, Script, Way};
+
 /// No connection is longer.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// For who is to answer the end of a connection with its own.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What becomes of a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Script {
-    /// From the client to the server.
-    pub(crate) up: Way,
-    pub(crate) down: Way,
-    pub(crate) end: Option<(When, End)>,
-}
-
-/// What becomes of the bytes of one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Way {
-    /// Whatever comes waits so long.
-    pub(crate) delay: Duration,
-    /// So many bytes a second at most.
-    pub(crate) trickle: Option<u32>,
-    /// Each byte is written by itself.
-    pub(crate) split: bool,
-    /// The byte at this offset is another one.
-    pub(crate) flip: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum When {
-    /// So many bytes have gone from the client to the server.
-    Up(u64),
-    Down(u64),
-    After(Duration),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum End {
-    /// Both sides are told that it is over in the middle (RST).
-    Reset,
-    /// Both sides are told that the other one has nothing more to say (FIN).
-    Finish,
-    /// The server alone is told that.
-    FinishUp,
-    /// The client alone.
-    FinishDown,
-    /// Nothing is carried any more, and nobody is told.
-    Silence,
-    /// From the client to the server nothing is.
-    SilenceUp,
-    SilenceDown,
-}
-
-pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+/// A TCP proxy on the loopback interface, on which things go wrong as a [`Script`] tells.
+///
+/// What is not told to go wrong goes right: bytes in their order, the end of one direction
+/// alone, a reset as a reset. It looks into nothing: requests, TLS and WebSockets pass as
+/// bytes. What a script counts, it counts on each connection.
+///
+/// Its tasks are of the runtime in which it was made, whose clock must run: a paused one
+/// jumps ahead while bytes are on their way. No connection lasts longer than ten minutes.
+/// Dropping it stops its tasks, and all that is open is reset.
+///
+/// ```
+/// use tornadose::test::{At, Cut, Proxy, Script};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// # use tokio::io::AsyncReadExt;
+/// # let server = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let proxy = Proxy::to(server.local_addr()?).await?;
+/// // Every stream from now on breaks after 1,000 bytes, with a reset.
+/// proxy.follow(Script::new().cut(At::Down(1_000), Cut::Reset));
+///
+/// let mut client = tokio::net::TcpStream::connect(proxy.address()).await?;
+/// # let (mut server, _) = server.accept().await?;
+/// # use tokio::io::AsyncWriteExt;
+/// # server.write_all(&[0; 1_001]).await?;
+/// # let mut received = Vec::new();
+/// # assert!(client.read_to_end(&mut received).await.is_err());
+/// # assert_eq!(received.len(), 1_000);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
     server: Arc<Mutex<SocketAddr>>,
     script: Arc<Mutex<Script>>,
-    /// How often it was told to end what is open, and how.
-    ends: watch::Sender<(u64, End)>,
+    /// How often it was told to cut what is open, and how.
+    cuts: watch::Sender<(u64, Cut)>,
     accepting: JoinHandle<()>,
 }
 
 impl Proxy {
-    pub(crate) async fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
+    /// A proxy to this server, on a free port of `127.0.0.1`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no free port.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time and I/O.
+    pub async fn to(server: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
         let server = Arc::new(Mutex::new(server));
         let script = Arc::new(Mutex::new(Script::default()));
-        let ends = watch::Sender::new((0, End::Reset));
+        let cuts = watch::Sender::new((0, Cut::Reset));
         let accepting = {
             let (server, script) = (Arc::clone(&server), Arc::clone(&script));
-            let ends = ends.subscribe();
+            let cuts = cuts.subscribe();
             async move {
                 let mut connections = JoinSet::new();
                 while let Ok((client, _)) = listener.accept().await {
                     while connections.try_join_next().is_some() {}
                     let (server, script) = (*lock(&server), *lock(&script));
-                    connections.spawn(connection(client, server, script, ends.clone()));
+                    connections.spawn(connection(client, server, script, cuts.clone()));
                 }
             }
         };
-        Self {
+        Ok(Self {
             address,
             server,
             script,
-            ends,
+            cuts,
             accepting: tokio::spawn(accepting),
-        }
+        })
     }
 
-    /// Where those go who come from now on.
-    pub(crate) fn lead_to(&self, server: SocketAddr) {
+    /// Where clients connect to.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where those go who come from now on. Where nobody listens, they are reset.
+    pub fn lead_to(&self, server: SocketAddr) {
         *lock(&self.server) = server;
     }
 
-    /// What becomes of those who come from now on.
-    pub(crate) fn follow(&self, script: Script) {
+    /// What becomes of those who come from now on. Who is connected keeps the script that
+    /// there was.
+    pub fn follow(&self, script: Script) {
         *lock(&self.script) = script;
     }
 
-    /// What becomes of all that is open, now. What was silenced can still be ended.
-    pub(crate) fn end(&self, end: End) {
-        self.ends
-            .send_modify(|(times, last)| (*times, *last) = (*times + 1, end));
+    /// What becomes of all that is open, now. What was silenced can still be reset or finished.
+    pub fn cut(&self, cut: Cut) {
+        self.cuts
+            .send_modify(|(times, last)| (*times, *last) = (times.wrapping_add(1), cut));
     }
 }
 
@@ -147,18 +148,18 @@ async fn connection(
     mut client: TcpStream,
     server: SocketAddr,
     script: Script,
-    mut ends: watch::Receiver<(u64, End)>,
+    mut cuts: watch::Receiver<(u64, Cut)>,
 ) {
-    ends.mark_unchanged();
+    cuts.mark_unchanged();
     // Whatever drops a socket resets it, unless it has ended well.
-    let _ = client.set_zero_linger();
+    let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
     let Ok(mut server) = TcpStream::connect(server).await else {
         return;
     };
-    let _ = server.set_zero_linger();
+    let _ = SockRef::from(&server).set_linger(Some(Duration::ZERO));
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let run = run(&mut client, &mut server, script, &mut ends);
-    if let Ok(End::Finish) = timeout(LONGEST, run).await {
+    let run = run(&mut client, &mut server, script, &mut cuts);
+    if let Ok(Cut::Finish) = timeout(LONGEST, run).await {
         finish(client, server).await;
     }
 }
@@ -168,15 +169,15 @@ async fn run(
     client: &mut TcpStream,
     server: &mut TcpStream,
     script: Script,
-    ends: &mut watch::Receiver<(u64, End)>,
-) -> End {
-    let (at_up, at_down, after) = match script.end {
-        Some((When::Up(bytes), _)) => (Some(bytes), None, LONGEST),
-        Some((When::Down(bytes), _)) => (None, Some(bytes), LONGEST),
-        Some((When::After(time), _)) => (None, None, time),
+    cuts: &mut watch::Receiver<(u64, Cut)>,
+) -> Cut {
+    let (at_up, at_down, after) = match script.cut {
+        Some((At::Up(bytes), _)) => (Some(bytes), None, LONGEST),
+        Some((At::Down(bytes), _)) => (None, Some(bytes), LONGEST),
+        Some((At::After(time), _)) => (None, None, time),
         None => (None, None, LONGEST),
     };
-    let mut scripted = script.end.map(|(_, end)| end);
+    let mut scripted = script.cut.map(|(_, cut)| cut);
     let (up, down) = (
         watch::Sender::new(Order::Carry),
         watch::Sender::new(Order::Carry),
@@ -194,23 +195,23 @@ async fn run(
     loop {
         let end = tokio::select! {
             carried = &mut both => return match carried {
-                Ok(_) => End::Finish,
-                Err(_) => End::Reset,
+                Ok(_) => Cut::Finish,
+                Err(_) => Cut::Reset,
             },
             () = reached.notified() => scripted.take(),
             () = &mut time, if scripted.is_some() => scripted.take(),
-            told = ends.changed() => match told {
-                Ok(()) => Some(ends.borrow_and_update().1),
-                Err(_) => Some(End::Reset),
+            told = cuts.changed() => match told {
+                Ok(()) => Some(cuts.borrow_and_update().1),
+                Err(_) => Some(Cut::Reset),
             },
         };
-        let (for_up, for_down) = match end.unwrap_or(End::Reset) {
-            end @ (End::Reset | End::Finish) => return end,
-            End::FinishUp => (Some(Order::Discard), None),
-            End::FinishDown => (None, Some(Order::Discard)),
-            End::SilenceUp => (Some(Order::Leave), None),
-            End::SilenceDown => (None, Some(Order::Leave)),
-            End::Silence => (Some(Order::Leave), Some(Order::Leave)),
+        let (for_up, for_down) = match end.unwrap_or(Cut::Reset) {
+            end @ (Cut::Reset | Cut::Finish) => return end,
+            Cut::FinishUp => (Some(Order::Discard), None),
+            Cut::FinishDown => (None, Some(Order::Discard)),
+            Cut::SilenceUp => (Some(Order::Leave), None),
+            Cut::SilenceDown => (None, Some(Order::Leave)),
+            Cut::Silence => (Some(Order::Leave), Some(Order::Leave)),
         };
         // Both hear of it: the one that has reached its place waits for an order.
         up.send_modify(|order| *order = for_up.unwrap_or(*order));
@@ -244,6 +245,7 @@ impl<'a> Direction<'a> {
     /// Carries the bytes up to their end, and tells that.
     async fn carry(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<()> {
         let mut buffer = vec![0; self.way.piece()];
+        let mut held = Vec::new();
         let mut carried = 0_u64;
         let mut told_the_end = false;
         loop {
@@ -257,34 +259,48 @@ impl<'a> Direction<'a> {
             }
             let mut most = buffer.len();
             if let Some(until) = self.until {
-                if until == carried {
+                let left = until.saturating_sub(carried);
+                if left == 0 {
                     self.until = None;
                     self.reached.notify_one();
                     let _ = timeout(PATIENCE, self.orders.changed()).await;
                     continue;
                 }
-                most = usize::try_from(until - carried).unwrap_or(most).min(most);
+                most = usize::try_from(left).unwrap_or(most).min(most);
             }
+            let Some(room) = buffer.get_mut(..most) else {
+                return Ok(());
+            };
             let read = tokio::select! {
-                read = from.read(&mut buffer[..most]) => read?,
+                read = from.read(room) => read?,
                 _ = self.orders.changed() => continue,
             };
             if read == 0 {
                 if !told_the_end {
+                    self.way.write(&mut to, &held).await?;
                     to.shutdown().await?;
                 }
                 return Ok(());
             }
-            let bytes = &mut buffer[..read];
+            let bytes = buffer.get_mut(..read).unwrap_or_default();
             let flip = self.way.flip.and_then(|flip| flip.checked_sub(carried));
             if let Some(at) = flip.and_then(|at| usize::try_from(at).ok())
                 && let Some(byte) = bytes.get_mut(at)
             {
                 *byte ^= 1;
             }
-            carried += read as u64;
-            if !told_the_end {
-                self.way.write(&mut to, bytes).await?;
+            carried = carried.saturating_add(read as u64);
+            if told_the_end {
+                continue;
+            }
+            match self.way.hold {
+                None => self.way.write(&mut to, bytes).await?,
+                Some(least) => {
+                    held.extend_from_slice(bytes);
+                    if held.len() >= least {
+                        self.way.write(&mut to, &std::mem::take(&mut held)).await?;
+                    }
+                }
             }
         }
     }
@@ -300,11 +316,10 @@ impl Way {
         }
     }
 
-    pub(crate) async fn write(
-        &self,
-        to: &mut (impl AsyncWrite + Unpin),
-        bytes: &[u8],
-    ) -> io::Result<()> {
+    async fn write(&self, to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         if !self.delay.is_zero() {
             sleep(self.delay).await;
         }
@@ -326,7 +341,7 @@ impl Way {
 /// Says FIN both ways, and means it: what is dropped with unread bytes would say RST.
 async fn finish(mut client: TcpStream, mut server: TcpStream) {
     let both = async |socket: &mut TcpStream| {
-        let _ = socket2::SockRef::from(&*socket).set_linger(None);
+        let _ = SockRef::from(&*socket).set_linger(None);
         let _ = socket.shutdown().await;
         let mut rest = [0; 4096];
         while socket.read(&mut rest).await.is_ok_and(|read| read > 0) {}
@@ -335,4 +350,42 @@ async fn finish(mut client: TcpStream, mut server: TcpStream) {
         tokio::join!(both(&mut client), both(&mut server))
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Writes(Vec<Vec<u8>>);
+
+    impl AsyncWrite for Writes {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.push(bytes.to_vec());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn each_byte_is_written_by_itself() {
+        let mut writes = Writes::default();
+        let written = Way::new().split().write(&mut writes, b"abc").await;
+        written.expect("to write");
+        assert_eq!(writes.0, [b"a", b"b", b"c"]);
+    }
 }

@@ -1,15 +1,13 @@
 //! The proxy does what it is told, and nothing else.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::proxy::{End, Proxy, Script, Way, When};
+use tornadose::test::{At, Cut, Proxy, Script, Way};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -26,9 +24,12 @@ struct Line {
 impl Line {
     async fn of(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let proxy = Proxy::to(listener.local_addr().expect("bound")).await;
+        let server = listener.local_addr().expect("bound");
+        let proxy = Proxy::to(server).await.expect("a free port");
         proxy.follow(script);
-        let client = TcpStream::connect(proxy.address).await.expect("the proxy");
+        let client = TcpStream::connect(proxy.address())
+            .await
+            .expect("the proxy");
         let accepted = timeout(PATIENCE, listener.accept()).await;
         let (server, _) = accepted.expect("in time").expect("a client");
         Self {
@@ -38,20 +39,12 @@ impl Line {
         }
     }
 
-    async fn ending(when: When, end: End) -> Self {
-        Self::of(Script {
-            end: Some((when, end)),
-            ..Script::default()
-        })
-        .await
+    async fn ending(at: At, cut: Cut) -> Self {
+        Self::of(Script::new().cut(at, cut)).await
     }
 
     async fn up(way: Way) -> Self {
-        Self::of(Script {
-            up: way,
-            ..Script::default()
-        })
-        .await
+        Self::of(Script::new().up(way)).await
     }
 }
 
@@ -96,7 +89,7 @@ async fn without_a_fault_nothing_is_changed() {
         mut client,
         mut server,
         proxy: _proxy,
-    } = Line::of(Script::default()).await;
+    } = Line::of(Script::new()).await;
     let long = "0123456789".repeat(20_000);
     let (_, heard) = tokio::join!(
         async {
@@ -114,7 +107,7 @@ async fn without_a_fault_nothing_is_changed() {
 
 #[tokio::test]
 async fn a_reset_of_one_side_is_one_on_the_other() {
-    let mut line = Line::of(Script::default()).await;
+    let mut line = Line::of(Script::new()).await;
     say(&mut line.client, "hi").await;
     hear(&mut line.server, "hi").await;
     line.client.set_zero_linger().expect("a TCP socket");
@@ -125,13 +118,13 @@ async fn a_reset_of_one_side_is_one_on_the_other() {
 #[tokio::test]
 async fn it_is_cut_at_a_byte() {
     for at in [0, 1, 7] {
-        let mut line = Line::ending(When::Down(at), End::Reset).await;
+        let mut line = Line::ending(At::Down(at), Cut::Reset).await;
         let _ = line.server.write_all(b"0123456789").await;
         let first = &"0123456789"[..at as usize];
         assert_eq!(rest(&mut line.client).await, reset(first));
         assert_eq!(rest(&mut line.server).await, reset(""));
 
-        let mut line = Line::ending(When::Up(at), End::Finish).await;
+        let mut line = Line::ending(At::Up(at), Cut::Finish).await;
         say(&mut line.client, "0123456789").await;
         assert_eq!(rest(&mut line.server).await, ended(first));
         assert_eq!(rest(&mut line.client).await, ended(""));
@@ -141,21 +134,21 @@ async fn it_is_cut_at_a_byte() {
 #[tokio::test]
 async fn it_is_cut_after_a_time() {
     let before = Instant::now();
-    let mut line = Line::ending(When::After(QUIET), End::Reset).await;
+    let mut line = Line::ending(At::After(QUIET), Cut::Reset).await;
     assert_eq!(rest(&mut line.client).await, reset(""));
     assert!(before.elapsed() >= QUIET);
 }
 
 #[tokio::test]
 async fn one_direction_ends_and_the_other_goes_on() {
-    let mut line = Line::ending(When::Up(3), End::FinishUp).await;
+    let mut line = Line::ending(At::Up(3), Cut::FinishUp).await;
     say(&mut line.client, "012345").await;
     assert_eq!(rest(&mut line.server).await, ended("012"));
     say(&mut line.server, "still here").await;
     hear(&mut line.client, "still here").await;
 
     // By what has gone the other way.
-    let mut line = Line::ending(When::Up(3), End::FinishDown).await;
+    let mut line = Line::ending(At::Up(3), Cut::FinishDown).await;
     say(&mut line.client, "012345").await;
     assert_eq!(rest(&mut line.client).await, ended(""));
     hear(&mut line.server, "012345").await;
@@ -165,23 +158,23 @@ async fn one_direction_ends_and_the_other_goes_on() {
 
 #[tokio::test]
 async fn silence_is_told_to_nobody() {
-    let mut line = Line::ending(When::Up(2), End::Silence).await;
+    let mut line = Line::ending(At::Up(2), Cut::Silence).await;
     say(&mut line.client, "0123").await;
     hear(&mut line.server, "01").await;
     hear_nothing(&mut line.server).await;
     say(&mut line.server, "nothing").await;
     hear_nothing(&mut line.client).await;
-    line.proxy.end(End::Reset);
+    line.proxy.cut(Cut::Reset);
     assert!(rest(&mut line.client).await.1);
     assert!(rest(&mut line.server).await.1);
 }
 
 #[tokio::test]
 async fn silence_has_a_direction() {
-    let mut line = Line::of(Script::default()).await;
+    let mut line = Line::of(Script::new()).await;
     say(&mut line.client, "a").await;
     hear(&mut line.server, "a").await;
-    line.proxy.end(End::SilenceUp);
+    line.proxy.cut(Cut::SilenceUp);
     // It has been heard of when the other direction still works, and this one does not.
     let mut is_silent = false;
     for _ in 0..100 {
@@ -196,7 +189,7 @@ async fn silence_has_a_direction() {
     say(&mut line.server, "down").await;
     hear(&mut line.client, "down").await;
 
-    let mut line = Line::ending(When::Up(1), End::SilenceDown).await;
+    let mut line = Line::ending(At::Up(1), Cut::SilenceDown).await;
     say(&mut line.client, "ab").await;
     hear(&mut line.server, "ab").await;
     say(&mut line.server, "down").await;
@@ -205,10 +198,7 @@ async fn silence_has_a_direction() {
 
 #[tokio::test]
 async fn bytes_wait() {
-    let way = Way {
-        delay: QUIET,
-        ..Way::default()
-    };
+    let way = Way::new().delay(QUIET);
     let mut line = Line::up(way).await;
     let before = Instant::now();
     say(&mut line.client, "late").await;
@@ -218,10 +208,7 @@ async fn bytes_wait() {
 
 #[tokio::test]
 async fn bytes_trickle() {
-    let way = Way {
-        trickle: Some(1000),
-        ..Way::default()
-    };
+    let way = Way::new().trickle(1000);
     let mut line = Line::up(way).await;
     let before = Instant::now();
     let text = "x".repeat(250);
@@ -233,10 +220,7 @@ async fn bytes_trickle() {
 
 #[tokio::test]
 async fn one_byte_is_another() {
-    let way = Way {
-        flip: Some(5),
-        ..Way::default()
-    };
+    let way = Way::new().flip(5);
     let mut line = Line::up(way).await;
     say(&mut line.client, "0000000000").await;
     hear(&mut line.server, "0000010000").await;
@@ -247,13 +231,13 @@ async fn one_byte_is_another() {
 
 #[tokio::test]
 async fn each_connection_has_the_script_and_the_server_of_its_time() {
-    let mut line = Line::ending(When::Down(0), End::Reset).await;
+    let mut line = Line::ending(At::Down(0), Cut::Reset).await;
     assert_eq!(rest(&mut line.client).await, reset(""));
 
     let other = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    line.proxy.follow(Script::default());
+    line.proxy.follow(Script::new());
     line.proxy.lead_to(other.local_addr().expect("bound"));
-    let connected = TcpStream::connect(line.proxy.address).await;
+    let connected = TcpStream::connect(line.proxy.address()).await;
     let mut client = connected.expect("the proxy");
     let accepted = timeout(PATIENCE, other.accept()).await;
     let (mut server, _) = accepted.expect("in time").expect("a client");
@@ -262,43 +246,59 @@ async fn each_connection_has_the_script_and_the_server_of_its_time() {
 
     // Where nobody listens any more.
     drop(other);
-    let connected = TcpStream::connect(line.proxy.address).await;
+    let connected = TcpStream::connect(line.proxy.address()).await;
     assert_eq!(rest(&mut connected.expect("the proxy")).await, reset(""));
 }
 
 #[tokio::test]
-async fn each_byte_is_written_by_itself() {
-    #[derive(Default)]
-    struct Writes(Vec<Vec<u8>>);
-
-    impl AsyncWrite for Writes {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            self.0.push(bytes.to_vec());
-            Poll::Ready(Ok(bytes.len()))
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    let way = Way {
-        split: true,
-        ..Way::default()
-    };
-    let mut writes = Writes::default();
-    way.write(&mut writes, b"abc").await.expect("to write");
-    assert_eq!(writes.0, [b"a", b"b", b"c"]);
-
+async fn bytes_that_are_written_by_themselves_all_arrive() {
+    let way = Way::new().split();
     let mut line = Line::up(way).await;
     say(&mut line.client, "whole").await;
     hear(&mut line.server, "whole").await;
+}
+
+#[tokio::test]
+async fn what_is_held_arrives_when_there_is_enough() {
+    let mut line = Line::up(Way::new().hold(6)).await;
+    say(&mut line.client, "0123").await;
+    hear_nothing(&mut line.server).await;
+    say(&mut line.client, "45").await;
+    hear(&mut line.server, "012345").await;
+    say(&mut line.client, "again").await;
+    hear_nothing(&mut line.server).await;
+    // The other direction is its own.
+    say(&mut line.server, "x").await;
+    hear(&mut line.client, "x").await;
+    // Or at the end.
+    line.client.shutdown().await.expect("to say the end");
+    assert_eq!(rest(&mut line.server).await, ended("again"));
+}
+
+#[tokio::test]
+async fn what_is_held_is_lost_by_a_cut() {
+    for (cut, is_reset) in [
+        (Cut::Finish, false),
+        (Cut::FinishUp, false),
+        (Cut::Reset, true),
+    ] {
+        let script = Script::new().up(Way::new().hold(100)).cut(At::Up(4), cut);
+        let mut line = Line::of(script).await;
+        say(&mut line.client, "0123").await;
+        assert_eq!(rest(&mut line.server).await, (String::new(), is_reset));
+    }
+}
+
+#[tokio::test]
+async fn dropping_it_ends_everything() {
+    let mut line = Line::of(Script::new()).await;
+    say(&mut line.client, "hi").await;
+    hear(&mut line.server, "hi").await;
+    let address = line.proxy.address();
+    drop(line.proxy);
+    assert!(rest(&mut line.client).await.1);
+    assert!(rest(&mut line.server).await.1);
+    let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
+    let refused = connected.expect("in time").expect_err("nobody there");
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 }
