@@ -345,4 +345,6 @@ mod texts {
     mod guide_operating {}
     #[doc = include_str!("../docs/guide/10-testing.md")]
     mod guide_testing {}
+    #[doc = include_str!("../docs/wire.md")]
+    mod wire {}
 }
