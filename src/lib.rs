@@ -25,6 +25,10 @@
 //! events.addEventListener("gap", (event) => console.log("missed", event.data));
 //! ```
 //!
+//! This page is a tour. In the repository there are a guide from `cargo new` on
+//! (`docs/guide`), every default with its cost (`docs/defaults.md`), what goes over the wire, to the
+//! byte (`docs/wire.md`), and how all of it is made (`docs/architecture.md`).
+//!
 //! # The picture
 //!
 //! **A store is a log; a subscriber is a position in it.**

@@ -241,20 +241,20 @@ async fn closes(page: &Blocks) -> Vec<String> {
     drop(open);
     let source = events(&log);
     let mut client = on(source, &log);
-    client.open(page).await;
+    client.open(&page["socket-request"]).await;
     log.close();
     add("store closed", client.closed(nothing).await);
 
     let (log, shutdown) = (store(), Shutdown::new());
     let mut client = on(events(&log).shutdown(&shutdown), &log);
-    client.open(page).await;
+    client.open(&page["socket-request"]).await;
     shutdown.begin();
     add("shutdown", client.closed(nothing).await);
 
     let log = store();
     let short = || Ok(Permit::new().expires_in(Duration::from_secs(5)));
     let mut client = on(events(&log).permit(move |_| short()), &log);
-    client.open(page).await;
+    client.open(&page["socket-request"]).await;
     tokio::time::advance(Duration::from_secs(5)).await;
     add("permission expired", client.closed(nothing).await);
 
@@ -268,14 +268,14 @@ async fn closes(page: &Blocks) -> Vec<String> {
         .overflow(Overflow::Disconnect)
         .build();
     let mut client = on(events(&log), &log);
-    client.open(page).await;
+    client.open(&page["socket-request"]).await;
     submit_all(&log);
     add("too slow", client.closed(nothing).await);
 
     let log = store();
     let source = events(&log).permit(|_| Ok(Permit::new().key("ann")));
     let mut client = on(source.clone(), &log);
-    client.open(page).await;
+    client.open(&page["socket-request"]).await;
     assert_eq!(source.revoke("ann"), 1);
     add("revoked", client.closed(nothing).await);
 
@@ -288,7 +288,7 @@ async fn closes(page: &Blocks) -> Vec<String> {
         ("message too big", &too_big),
     ] {
         let mut client = on(events(&log), &log);
-        client.open(page).await;
+        client.open(&page["socket-request"]).await;
         add(why, client.closed(sent).await);
     }
     // Of these two the code is promised, and the reason is the library's.
@@ -296,7 +296,7 @@ async fn closes(page: &Blocks) -> Vec<String> {
     let reserved = [0xc1, 0x80, 0, 0, 0, 0];
     for (sent, code) in [(&no_text[..], 1007), (&reserved, 1002)] {
         let mut client = on(events(&log), &log);
-        client.open(page).await;
+        client.open(&page["socket-request"]).await;
         assert_eq!(client.closed(sent).await.0, code);
     }
     lines
@@ -392,13 +392,13 @@ fn texts(mut frames: &[u8]) -> String {
 }
 
 /// A connection to a handler, and the log whose ids come over it.
-struct Wire {
+pub(crate) struct Wire {
     io: DuplexStream,
     log: Position,
 }
 
 impl Wire {
-    fn to<S>(handler: S, log: Position) -> Self
+    pub(crate) fn to<S>(handler: S, log: Position) -> Self
     where
         S: Service<Request<Incoming>, Response = Response<EventBody>, Error = Infallible>
             + Send
@@ -412,7 +412,7 @@ impl Wire {
     }
 
     /// Sends a request of the page, with the ids of this log.
-    async fn ask(&mut self, request: &str) {
+    pub(crate) async fn ask(&mut self, request: &str) {
         let request = request
             .replace(EPOCH, &epoch(self.log))
             .replace('\n', "\r\n");
@@ -423,7 +423,7 @@ impl Wire {
     }
 
     /// A head with its empty line, as the page writes it.
-    async fn head(&mut self) -> String {
+    pub(crate) async fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(self.io.read_u8().await.expect("not the end"));
@@ -436,7 +436,7 @@ impl Wire {
     }
 
     /// What has come by the time at which nothing more comes.
-    async fn quiet(&mut self) -> Vec<u8> {
+    pub(crate) async fn quiet(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut buffer = [0; 4096];
         // The clock only moves when there is nothing to do.
@@ -464,18 +464,26 @@ impl Wire {
         named_text(&body, self.log)
     }
 
-    async fn messages(&mut self) -> String {
+    pub(crate) async fn messages(&mut self) -> String {
         texts(&self.quiet().await)
     }
 
-    async fn open(&mut self, page: &Blocks) {
-        self.ask(&page["socket-request"]).await;
-        assert_eq!(self.head().await, page["socket-head"]);
+    /// Opens a WebSocket with this request.
+    pub(crate) async fn open(&mut self, request: &str) {
+        self.ask(request).await;
+        let head = self.head().await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         assert!(self.messages().await.contains("\"event\":\"open\""));
     }
 
+    /// What comes when this is sent.
+    pub(crate) async fn says(&mut self, sent: &[u8]) -> Vec<u8> {
+        self.io.write_all(sent).await.expect("there is room");
+        self.quiet().await
+    }
+
     /// The code and the reason of the close that comes when this is sent.
-    async fn closed(&mut self, sent: &[u8]) -> (u16, String) {
+    pub(crate) async fn closed(&mut self, sent: &[u8]) -> (u16, String) {
         self.io.write_all(sent).await.expect("there is room");
         let frames = self.quiet().await;
         assert_eq!(
