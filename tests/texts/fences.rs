@@ -7,26 +7,10 @@ use std::process::{Command, Stdio};
 
 use crate::pages::{Fence, Page};
 use crate::shell;
+use crate::wire;
 
 const LIB: &str = include_str!("../../src/lib.rs");
 const RUN: &str = include_str!("../run");
-
-/// Blocks that another test takes from their page and runs, so that it must name the page.
-const ELSEWHERE: [(&str, &[&str], &str); 5] = [
-    (
-        "docs/wire.md",
-        &["http", "sse", "json", "text"],
-        "tests/texts/wire.rs",
-    ),
-    ("docs/deployment.md", &["nginx"], "tests/deployment"),
-    ("docs/deployment.md", &["haproxy"], "tests/deployment"),
-    (
-        "docs/deployment.md",
-        &["caddy", "caddyfile"],
-        "tests/deployment",
-    ),
-    ("docs/deployment.md", &["vcl"], "tests/deployment"),
-];
 
 #[test]
 fn every_block_is_looked_at() {
@@ -50,16 +34,6 @@ fn look(page: &Page, fence: &Fence, place: &str) {
     let mut info = fence.info.split(',');
     let kind = info.next().unwrap_or_default();
     let attributes: Vec<_> = info.collect();
-    let elsewhere = ELSEWHERE
-        .iter()
-        .find(|(path, kinds, _)| *path == page.path && kinds.contains(&kind));
-    if let Some((_, _, test)) = elsewhere {
-        assert!(
-            names(test, &page.path),
-            "{place}: {test} does not read this page"
-        );
-        return;
-    }
     match kind {
         "rust" => {
             let good = ["no_run", "should_panic", "compile_fail"];
@@ -71,6 +45,8 @@ fn look(page: &Page, fence: &Fence, place: &str) {
                 "{place}: `mod texts` of src/lib.rs has no {}",
                 page.path
             );
+            // Pages stand in programs, too.
+            html(&fence.text, place);
         }
         "sh" => shell::look(&fence.text, place),
         "js" => js(&fence.text, place),
@@ -88,25 +64,15 @@ fn look(page: &Page, fence: &Fence, place: &str) {
             let check = "import ast, sys; ast.parse(sys.stdin.read())";
             pipe("python3", &["-c", check], &fence.text, place);
         }
-        // What somebody who comes from there has written; there may be no Go here.
+        // Made, to the byte, by `wire`.
+        "http" | "sse" => assert_eq!(page.path, wire::PAGE, "{place}"),
+        // What somebody has who comes from there; no Go is installed.
         "go" => assert!(page.path.starts_with("docs/migration/"), "{place}: Go"),
         // What something has printed, a picture, a grammar.
         "text" => {}
         "" => panic!("{place}: say what it is; output is `text`"),
         other => panic!("{place}: nothing looks at {other}"),
     }
-}
-
-/// Whether a test, a file or a folder, names this page.
-fn names(test: &str, page: &str) -> bool {
-    let path = std::path::Path::new(crate::pages::ROOT).join(test);
-    let page = page.rsplit('/').next().unwrap_or_default();
-    if path.is_file() {
-        return fs::read_to_string(path).expect("UTF-8").contains(page);
-    }
-    let entries = fs::read_dir(path).into_iter().flatten();
-    let texts = entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
-    texts.into_iter().any(|text| text.contains(page))
 }
 
 fn js(code: &str, place: &str) {

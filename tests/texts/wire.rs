@@ -19,6 +19,8 @@ use tornadose::{
 
 use crate::pages::Page;
 
+pub(crate) const PAGE: &str = "docs/wire.md";
+
 /// Stands for the random part of every id.
 const EPOCH: &str = "WUFZSxsBWn0";
 const RETRY: Duration = Duration::from_secs(3);
@@ -33,7 +35,7 @@ type Blocks = BTreeMap<String, String>;
 
 fn page() -> Blocks {
     let mut blocks = Blocks::new();
-    for fence in Page::read("docs/wire.md").fences() {
+    for fence in Page::read(PAGE).fences() {
         let name = fence
             .comment
             .as_deref()
@@ -158,6 +160,10 @@ async fn answers(page: &Blocks, made: &mut Blocks) {
     }
 
     let mut client = Wire::to(events(), nowhere);
+    client.ask(&page["request"].replace("GET", "HEAD")).await;
+    let unframed = page["head"].replace("transfer-encoding: chunked\n", "");
+    assert_eq!(client.head().await, unframed);
+    assert_eq!(client.body().await, "");
     client.ask(&page["method-request"]).await;
     tell("method", client.head().await);
 
