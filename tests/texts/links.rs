@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::pages::{Page, ROOT};
 
-/// Pages that are being written.
+/// Pages that are being written. What is there is looked at.
 const COMING: [&str; 5] = [
     "docs/browser.md",
     "docs/comparison.md",
@@ -33,10 +33,11 @@ fn every_link_leads_to_a_file_and_a_heading() {
                 path => resolve(&page.path, path),
             };
             let place = format!("{}:{line}: {target}", page.path);
-            if COMING.contains(&&*path) {
+            let is_there = Path::new(ROOT).join(&path).exists();
+            if !is_there && COMING.contains(&&*path) {
                 continue;
             }
-            assert!(Path::new(ROOT).join(&path).exists(), "{place}: no {path}");
+            assert!(is_there, "{place}: no {path}");
             if !anchor.is_empty() {
                 let headings = headings
                     .get(&*path)

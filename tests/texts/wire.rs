@@ -13,8 +13,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
 use tornadose::{
-    Cors, Envelope, Event, EventBody, EventName, EventSource, Hub, Overflow, Overload, Permit,
-    Position, QueueStore, Refusal, Retention, Shutdown, Start, Topic, Topics, WebSocketSubscriber,
+    Control, Cors, Envelope, Event, EventBody, EventName, EventSource, Hub, Overflow, Overload,
+    Permit, Policy, Position, QueueStore, Refusal, Retention, Shutdown, Start, Topic, Topics,
+    WebSocketSubscriber,
 };
 
 use crate::pages::Page;
@@ -128,6 +129,21 @@ async fn streams(page: &Blocks, made: &mut Blocks) {
     assert_eq!(client.body().await, "");
     tokio::time::advance(Duration::from_secs(15)).await;
     tell("bookmark", client.body().await);
+
+    let everything = "#".parse().expect("a pattern");
+    let hub = Hub::builder().policy(everything, Policy::latest()).build();
+    let price = about("price/oil", "81.20").name(EventName::from_static("price"));
+    hub.submit(price).expect("taken");
+    let control = Control::new();
+    let granted = control.clone();
+    let permit = move || Permit::new().control(&granted);
+    let events = EventSource::new(hub.clone()).permit(move |_| Ok(permit()));
+    let mut client = Wire::to(events, hub.latest().expect("one"));
+    client.ask(&page["request"]).await;
+    client.head().await;
+    assert_eq!(client.body().await, format!(":\n\nid: {EPOCH}-1\n\n"));
+    control.add("price/oil".parse::<Topic>().expect("a topic"));
+    tell("out-of-order", client.body().await);
 }
 
 async fn answers(page: &Blocks, made: &mut Blocks) {
@@ -242,11 +258,10 @@ async fn closes(page: &Blocks) -> Vec<String> {
         lines.push(format!("{why:18} {} {}\n", close.0, close.1));
     };
 
-    let (log, open) = (store(), events(&store()));
     let on = |source: EventSource, log: &QueueStore| Wire::to(source.websocket(), position(log));
-    drop(open);
-    let source = events(&log);
-    let mut client = on(source, &log);
+
+    let log = store();
+    let mut client = on(events(&log), &log);
     client.open(&page["socket-request"]).await;
     log.close();
     add("store closed", client.closed(nothing).await);
@@ -258,8 +273,8 @@ async fn closes(page: &Blocks) -> Vec<String> {
     add("shutdown", client.closed(nothing).await);
 
     let log = store();
-    let short = || Ok(Permit::new().expires_in(Duration::from_secs(5)));
-    let mut client = on(events(&log).permit(move |_| short()), &log);
+    let short = || Permit::new().expires_in(Duration::from_secs(5));
+    let mut client = on(events(&log).permit(move |_| Ok(short())), &log);
     client.open(&page["socket-request"]).await;
     tokio::time::advance(Duration::from_secs(5)).await;
     add("permission expired", client.closed(nothing).await);
