@@ -146,3 +146,19 @@ fn every_page_is_compiled_where_all_tests_run() {
     }
     assert!(pages >= 15, "{pages}");
 }
+
+/// The features without which a page is not compiled.
+pub(crate) fn features(page: &Page) -> Vec<String> {
+    let include = format!("include_str!(\"../{}\")", page.path);
+    let before = LIB.split_once(&include).expect("in `mod texts`").0;
+    let mut lines = before.lines().rev().skip(1);
+    let cfg = lines
+        .next()
+        .filter(|line| line.trim().starts_with("#[cfg("))
+        .unwrap_or_default();
+    cfg.split('"')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}

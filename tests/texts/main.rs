@@ -3,6 +3,7 @@
 
 mod defaults;
 mod fences;
+mod guide;
 mod links;
 mod pages;
 mod shell;

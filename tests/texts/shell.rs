@@ -118,7 +118,7 @@ fn cargo(arguments: &[&str], place: &str) {
             .take_while(|argument| **argument != "--features");
         for name in of.filter(|name| !name.starts_with('-')) {
             assert!(
-                ours().knows(name),
+                dependencies().iter().any(|known| known == name),
                 "{place}: {name} is no crate that the tests are built with"
             );
         }
@@ -133,6 +133,40 @@ fn cargo(arguments: &[&str], place: &str) {
             }
         }
     }
+}
+
+/// What the commands of a block add: crates, and `crate/feature`.
+pub(crate) fn added(block: &str) -> Vec<String> {
+    let mut added = Vec::new();
+    for line in block.lines() {
+        let words = words(line);
+        let mut words = words.iter().map(String::as_str);
+        if (words.next(), words.next()) != (Some("cargo"), Some("add")) {
+            continue;
+        }
+        let (mut of, mut are_features) = ("", false);
+        for word in words {
+            match word {
+                "--features" => are_features = true,
+                "--dev" => {}
+                list if are_features => {
+                    added.extend(list.split(',').map(|feature| format!("{of}/{feature}")));
+                }
+                name => {
+                    of = name;
+                    added.push(name.to_owned());
+                }
+            }
+        }
+    }
+    added
+}
+
+/// The crates that programs in the texts can use.
+pub(crate) fn dependencies() -> Vec<String> {
+    let all = ours().0["dependencies"].as_array().expect("a list").iter();
+    let names = all.filter_map(|dependency| dependency["name"].as_str());
+    names.chain(["tornadose"]).map(str::to_owned).collect()
 }
 
 /// A block of TOML: a manifest, or a part of one.
@@ -227,11 +261,6 @@ impl Package {
         let needed = found?["required-features"].as_array();
         let needed = needed.into_iter().flatten().filter_map(Value::as_str);
         Some(needed.map(str::to_owned).collect())
-    }
-
-    fn knows(&self, name: &str) -> bool {
-        let all = self.0["dependencies"].as_array().expect("a list");
-        name == "tornadose" || all.iter().any(|dependency| dependency["name"] == name)
     }
 }
 
