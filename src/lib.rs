@@ -25,6 +25,10 @@
 //! events.addEventListener("gap", (event) => console.log("missed", event.data));
 //! ```
 //!
+//! This page is a tour. In the repository there are a guide from `cargo new` on
+//! (`docs/guide`), every default with its cost (`docs/defaults.md`), what goes over the wire, to the
+//! byte (`docs/wire.md`), and how all of it is made (`docs/architecture.md`).
+//!
 //! # The picture
 //!
 //! **A store is a log; a subscriber is a position in it.**
@@ -311,14 +315,15 @@ pub use crate::topic::{Pattern, Topic, Topics};
 #[cfg(feature = "websocket")]
 pub use crate::wire::ws::Envelope;
 
-/// The project's own texts, tested with the crate.
+/// The project's own texts, tested with the crate. `tests/texts.rs` looks that none is missing.
 #[cfg(doctest)]
 mod texts {
-    #[cfg(feature = "serve")]
+    #[cfg(all(feature = "serve", feature = "websocket"))]
     #[doc = include_str!("../README.md")]
     mod readme {}
-    #[doc = include_str!("../docs/architecture.md")]
-    mod architecture {}
+    #[cfg(feature = "durable")]
+    #[doc = include_str!("../docs/durable.md")]
+    mod durable {}
     #[cfg(feature = "nats")]
     #[doc = include_str!("../docs/nats.md")]
     mod nats {}
@@ -335,4 +340,32 @@ mod texts {
     #[cfg(all(feature = "redis", feature = "serve", feature = "websocket"))]
     #[doc = include_str!("../docs/migration/from-python.md")]
     mod from_python {}
+    #[cfg(feature = "redis")]
+    #[doc = include_str!("../docs/redis.md")]
+    mod redis {}
+    #[doc = include_str!("../docs/guide/01-first-stream.md")]
+    mod guide_first_stream {}
+    #[doc = include_str!("../docs/guide/02-stores.md")]
+    mod guide_stores {}
+    #[doc = include_str!("../docs/guide/03-topics.md")]
+    mod guide_topics {}
+    #[doc = include_str!("../docs/guide/04-resuming.md")]
+    mod guide_resuming {}
+    #[cfg(feature = "websocket")]
+    #[doc = include_str!("../docs/guide/05-permissions.md")]
+    mod guide_permissions {}
+    #[doc = include_str!("../docs/guide/06-slow-clients.md")]
+    mod guide_slow_clients {}
+    #[cfg(feature = "serve")]
+    #[doc = include_str!("../docs/guide/07-shutdown.md")]
+    mod guide_shutdown {}
+    #[cfg(all(feature = "durable", feature = "redis", feature = "nats"))]
+    #[doc = include_str!("../docs/guide/08-scaling-out.md")]
+    mod guide_scaling_out {}
+    #[doc = include_str!("../docs/guide/09-operating.md")]
+    mod guide_operating {}
+    #[doc = include_str!("../docs/guide/10-testing.md")]
+    mod guide_testing {}
+    #[doc = include_str!("../docs/wire.md")]
+    mod wire {}
 }
