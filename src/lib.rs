@@ -223,7 +223,8 @@
 //! | `detached` | no | `Listener`: streams that leave their server |
 //! | `serve` | no | `Server`: hyper on a listener, with time-outs and bounds |
 //! | `durable` | no | [`backplane::Durable`](backplane): a hub whose log is in a file and outlives the process |
-//! | `full` | no | all of them |
+//! | `doctor` | no | the program `tornadose-doctor`, which tells why a stream is late or broken; nothing in the library |
+//! | `full` | no | all of them but `doctor` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(test),
