@@ -162,6 +162,23 @@ async fn what_comes_later_than_the_direct_stream() {
     assert_eq!((report.found.as_str(), report.exit), ("buffered", 1));
 }
 
+/// As some proxies let the kernel collect what is small.
+#[tokio::test]
+async fn what_lags_behind_the_direct_stream() {
+    let direct = Scripted::serve(well).await;
+    let server = Scripted::serve(|request| {
+        let mut steps = well(request);
+        if header(request, "last-event-id").is_none() {
+            steps.insert(1, Wait(300));
+        }
+        steps
+    })
+    .await;
+    let (direct, url) = (direct.url(), server.url());
+    let report = examine(&["--wait=1.5", "--direct", &direct, &url]).await;
+    assert_eq!((report.found.as_str(), report.exit), ("http1 lag", 0));
+}
+
 #[tokio::test]
 async fn a_direct_stream_that_is_none() {
     let server = Scripted::serve(well).await;

@@ -31,12 +31,9 @@ const UNBUFFERED: &[Cure] = &[
     cure("Caddy", "reverse_proxy … { flush_interval -1 }"),
     cure(
         "varnish",
-        "sub vcl_backend_response { set beresp.do_stream = true; set beresp.do_gzip = false; }",
+        "sub vcl_recv { if (req.url ~ \"^/events\") { return (pipe); } }",
     ),
-    cure(
-        "haproxy",
-        "no option http-buffer-request; no compression algo; no cache-use for this path",
-    ),
+    cure("haproxy", "option http-no-delay"),
     cure(
         "Apache",
         "ProxyPass … flushpackets=on, and SetEnv no-gzip 1",
@@ -81,7 +78,7 @@ const IDLE: &[Cure] = &[
     cure("Caddy", "no read_timeout in transport http"),
     cure(
         "varnish",
-        "set bereq.between_bytes_timeout = 1h; in vcl_backend_fetch",
+        "sub vcl_backend_fetch { set bereq.between_bytes_timeout = 1h; }, and -p pipe_timeout=3600 for what is piped",
     ),
     cure("Apache", "ProxyPass … timeout=3600"),
     cure(
@@ -254,6 +251,16 @@ const CURES: &[(&str, &[Cure])] = &[
     ("head-late", UNBUFFERED),
     ("buffered", UNBUFFERED),
     ("bursts", UNBUFFERED),
+    (
+        "lag",
+        &[
+            cure(
+                "haproxy",
+                "option http-no-delay, or it lets the kernel collect for 200 ms",
+            ),
+            cure("nginx", "tcp_nodelay on;, which is the default"),
+        ],
+    ),
     ("silent", IDLE),
     (
         "first-byte-late",
@@ -291,6 +298,10 @@ const CURES: &[(&str, &[Cure])] = &[
             cure(
                 "proxies",
                 "look for a limit of the time of a whole request or answer (Envoy: timeout 0s for the route)",
+            ),
+            cure(
+                "Google Cloud",
+                "the time-out of the backend service (30 s by default) is of the whole answer",
             ),
             cure(
                 "server",

@@ -188,6 +188,10 @@ impl Examination<'_> {
     /// Goes on behind the last event but one, so that it is known what has to follow.
     async fn resume(&self, place: &Place, read: &Stream) -> Option<Resumed> {
         let events = &read.text.remembered;
+        // Of a flood not the end is known, but the beginning, which may be gone again.
+        if u64::try_from(events.len()).ok()? < read.text.events {
+            return None;
+        }
         let mut with_ids = events.iter().enumerate().rev();
         let mut with_ids = with_ids.by_ref().filter(|(_, event)| event.id.is_some());
         let last = with_ids.next()?;

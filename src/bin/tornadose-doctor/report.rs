@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::Settings;
 use crate::finding::{self, Finding, Severity};
+use crate::judge::counted;
 use crate::seen::{End, Seen, Stream};
 
 /// Whoever has closed the pipe wants to read no more.
@@ -52,11 +53,11 @@ fn text(settings: &Settings, seen: &Seen, findings: &[Finding], is_coloured: boo
             .count()
     };
     let counts = [
-        (count(Severity::Error), "errors"),
-        (count(Severity::Warning), "warnings"),
-        (count(Severity::Note), "notes"),
+        (count(Severity::Error), "error"),
+        (count(Severity::Warning), "warning"),
+        (count(Severity::Note), "note"),
     ];
-    let counts = counts.map(|(count, what)| format!("{count} {what}"));
+    let counts = counts.map(|(count, what)| counted(count, what));
     out.push_str(&format!("{}\n", counts.join(", ")));
     out
 }
@@ -76,14 +77,14 @@ fn summary(main: &Stream) -> String {
         None => "no byte behind it".to_owned(),
     };
     format!(
-        "{} {:?}, head after {} ms, {first}, {} bytes in {:.1} s: {} events, {} comments\n",
+        "{} {:?}, head after {} ms, {first}, {} bytes in {:.1} s: {}, {}\n",
         main.head.status.as_u16(),
         main.head.version,
         main.head.after().as_millis(),
         main.bytes,
         main.lasted().as_secs_f64(),
-        main.text.events,
-        main.text.comments,
+        counted(main.text.events, "event"),
+        counted(main.text.comments, "comment"),
     )
 }
 

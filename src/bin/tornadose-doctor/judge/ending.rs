@@ -2,52 +2,63 @@
 
 use std::time::Duration;
 
-use super::{short, time};
+use super::{counted, short, time};
 use crate::finding::Finding;
-use crate::seen::{End, Stream};
+use crate::seen::{End, Failure, Stream};
 
 /// What ends behind such a silence was probably ended for it.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// Idle limits that are usual, in seconds.
-const USUAL: [(u64, &str); 7] = [
-    (30, "haproxy in many packages, Google Cloud"),
-    (50, "haproxy"),
+const USUAL: [(u64, &str); 5] = [
+    (50, "haproxy as Debian packages it"),
     (55, "Heroku"),
     (60, "nginx, ALB, Apache, varnish"),
     (100, "Cloudflare"),
-    (120, "newer Cloudflare and Caddy set-ups"),
     (240, "Azure"),
 ];
 
-pub(super) fn ending(main: &Stream, idle_limit: Duration) -> Vec<Finding> {
+pub(super) fn ending(
+    main: &Stream,
+    direct: Option<&Result<Stream, Failure>>,
+    idle_limit: Duration,
+) -> Vec<Finding> {
+    let outlived = match direct {
+        Some(Ok(direct)) if direct.until > main.until => " Without the proxy it goes on.",
+        _ => "",
+    };
     let mut found = vec![match &main.end {
         End::Open => Finding::ok("open", format!("Still open after {}.", time(main.lasted()))),
         End::Enough => Finding::ok("open", "Open until as much had come as is ever read."),
         End::Complete => Finding::warning(
             "ended",
             format!(
-                "The server ended the stream after {}, properly; a browser comes back.",
+                "The stream was ended after {}, properly; a browser comes back.{outlived}",
                 time(main.lasted())
             ),
         ),
         End::Closed => closed(
             main,
             "by closing the connection, so nobody can tell whether it was complete",
+            outlived,
         ),
-        End::Cut => closed(main, "the connection was closed (FIN) without a last chunk"),
-        End::Reset => closed(main, "the connection was reset (RST)"),
-        End::Broken(why) => closed(main, &short(why)),
+        End::Cut => closed(
+            main,
+            "the connection was closed (FIN) without a last chunk",
+            outlived,
+        ),
+        End::Reset => closed(main, "the connection was reset (RST)", outlived),
+        End::Broken(why) => closed(main, &short(why), outlived),
     }];
     found.extend(keep_alive(main, idle_limit));
     found
 }
 
-fn closed(main: &Stream, how: &str) -> Finding {
+fn closed(main: &Stream, how: &str, outlived: &str) -> Finding {
     let quiet = main.until.saturating_sub(main.last_sign());
     if quiet < SILENCE {
         let says = format!(
-            "The stream was cut off after {}: {how}.",
+            "The stream was cut off after {}: {how}.{outlived}",
             time(main.lasted())
         );
         return Finding::error("cut", says);
@@ -60,7 +71,7 @@ fn closed(main: &Stream, how: &str) -> Finding {
         None => String::new(),
     };
     let says = format!(
-        "The stream was cut off behind {} of silence, as an idle limit does{usual}: {how}.",
+        "The stream was cut off behind {} of silence, as an idle limit does{usual}: {how}.{outlived}",
         time(quiet)
     );
     Finding::error("idle-cut", says)
@@ -94,9 +105,9 @@ fn keep_alive(main: &Stream, idle_limit: Duration) -> Option<Finding> {
         return Some(Finding::note("keep-alive-unseen", says));
     }
     let says = format!(
-        "Never silent for more than {}, and {} comments came: within an idle limit of {}.",
+        "Never silent for more than {}, and {} came: within an idle limit of {}.",
         time(silence),
-        main.text.comments,
+        counted(main.text.comments, "comment"),
         time(idle_limit)
     );
     Some(Finding::ok("keep-alive", says))

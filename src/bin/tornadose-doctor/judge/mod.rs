@@ -7,6 +7,7 @@ mod resuming;
 mod text;
 mod timing;
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::arguments::Settings;
@@ -34,7 +35,11 @@ pub(crate) fn judge(settings: &Settings, seen: &Seen) -> Vec<Finding> {
         seen.plain.as_ref(),
         seen.direct.as_ref(),
     ));
-    found.extend(ending::ending(main, settings.idle_limit));
+    found.extend(ending::ending(
+        main,
+        seen.direct.as_ref(),
+        settings.idle_limit,
+    ));
     // What is compressed can be timed, but not read.
     let read = match &seen.plain {
         Some(Ok(plain)) => plain,
@@ -61,6 +66,12 @@ fn time(time: Duration) -> String {
         millis @ ..1000 => format!("{millis} ms"),
         _ => format!("{:.1} s", time.as_secs_f64()),
     }
+}
+
+/// `1 note`, `2 notes`.
+pub(crate) fn counted(count: impl fmt::Display, what: &str) -> String {
+    let plural = if count.to_string() == "1" { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// What a server has written may be long.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use http::StatusCode;
 
-use super::failure;
+use super::{counted, failure};
 use crate::finding::Finding;
 use crate::seen::{Failure, Head, Resumed, Stream};
 
@@ -45,7 +45,8 @@ pub(super) fn resuming(read: &Stream, resumed: Option<&Resumed>, latest: bool) -
     let repeated = repeated.count();
     if repeated > 0 {
         let says = format!(
-            "Who comes back with an id that was given gets {repeated} events again that stand before it or are it."
+            "Who comes back with an id that was given gets {} again that do not stand behind it.",
+            counted(repeated, "event")
         );
         return Some(Finding::error("resume-repeats", says));
     }

@@ -166,11 +166,19 @@ fn what_comes_half_a_second_later_is_held_back() {
     let direct = || numbered(&[20, 2000, 4000, 6000, 8000]);
     assert_eq!(
         beside(numbered(&[20, 2499, 4499, 6499, 8499]), direct()),
-        ""
+        "lag"
     );
     assert_eq!(
         beside(numbered(&[20, 2500, 4500, 6500, 8500]), direct()),
         "buffered"
+    );
+    assert_eq!(
+        beside(numbered(&[20, 2149, 4149, 6149, 8149]), direct()),
+        ""
+    );
+    assert_eq!(
+        beside(numbered(&[20, 2150, 4150, 6150, 8150]), direct()),
+        "lag"
     );
     // One that is late is not all of them.
     assert_eq!(
@@ -248,6 +256,15 @@ fn a_silence_before_the_cut_is_an_idle_limit() {
     ] {
         assert_eq!(cut(end.clone(), 1019), "cut");
         assert_eq!(cut(end, 1020), "idle-cut");
+    }
+    for (until, goes_on) in [(5000, false), (5001, true)] {
+        let told = Seen {
+            direct: Some(Ok(open(&[(20, ":\n\n")], until))),
+            ..seen(stream(&[(20, ":\n\n")], End::Cut, 5000))
+        };
+        let found = judge(&settings(), &told);
+        let says = |found: &Finding| found.says.ends_with("Without the proxy it goes on.");
+        assert_eq!(found.iter().any(says), goes_on);
     }
     assert_eq!(cut(End::Complete, 5000), "ended");
     assert_eq!(cut(End::Enough, 5000), "");
@@ -333,6 +350,10 @@ fn what_follows_an_id_is_compared_with_what_had_followed() {
 
 #[test]
 fn times_and_texts_are_short() {
+    assert_eq!(
+        (counted(0, "note"), counted(1, "note"), counted(11, "note")),
+        ("0 notes".into(), "1 note".into(), "11 notes".into())
+    );
     assert_eq!(
         (time(ms(999)), time(ms(1000)), time(ms(61_250))),
         ("999 ms".into(), "1.0 s".into(), "61.2 s".into())

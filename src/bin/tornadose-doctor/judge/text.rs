@@ -1,5 +1,6 @@
 //! What is written in it.
 
+use super::counted;
 use crate::finding::Finding;
 use crate::seen::{End, Stream};
 
@@ -72,7 +73,10 @@ pub(super) fn text(read: &Stream) -> Vec<Finding> {
     if found.is_empty() && text.events > 0 {
         found.push(Finding::ok(
             "text",
-            format!("{} events, all of which a browser dispatches.", text.events),
+            format!(
+                "{}, and a browser dispatches all.",
+                counted(text.events, "event")
+            ),
         ));
     }
     found
