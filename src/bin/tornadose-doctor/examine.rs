@@ -12,7 +12,7 @@ use crate::arguments::Settings;
 use crate::client::{Answer, Client};
 use crate::seen::{Failure, Head, Redirect, Resumed, Seen, Stream};
 use crate::target::Target;
-use crate::watch::watch;
+use crate::watch::{watch, watch_replay};
 
 /// As many as browsers follow.
 const REDIRECTS: usize = 20;
@@ -203,7 +203,7 @@ impl Examination<'_> {
             Ok(answer) => {
                 let patience = RESUMED + read.first_byte_after().unwrap_or_default();
                 let until = self.client.now() + self.settings.wait.min(patience);
-                Ok(watch(self.client, answer, until).await)
+                Ok(watch_replay(self.client, answer, until).await)
             }
             Err(failure) => Err(failure),
         };

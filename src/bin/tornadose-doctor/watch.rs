@@ -18,8 +18,26 @@ pub(crate) const TOGETHER: Duration = Duration::from_millis(50);
 /// Of one stream no more is read.
 const MOST: u64 = 8 << 20;
 
+/// What is replayed comes at once.
+const REPLAYED: Duration = Duration::from_millis(500);
+
 /// Watches what follows a head until this time.
-pub(crate) async fn watch(client: &Client, mut answer: Answer, until: Duration) -> Stream {
+pub(crate) async fn watch(client: &Client, answer: Answer, until: Duration) -> Stream {
+    read(client, answer, until, Duration::MAX).await
+}
+
+/// The same, and no longer than is needed to know how it begins.
+pub(crate) async fn watch_replay(client: &Client, answer: Answer, until: Duration) -> Stream {
+    read(client, answer, until, REPLAYED).await
+}
+
+/// So long behind the first event.
+async fn read(
+    client: &Client,
+    mut answer: Answer,
+    mut until: Duration,
+    behind_first: Duration,
+) -> Stream {
     let mut text = Text::default();
     let mut lumps: Vec<Lump> = Vec::new();
     let mut bytes = 0_u64;
@@ -54,6 +72,9 @@ pub(crate) async fn watch(client: &Client, mut answer: Answer, until: Duration) 
         lump.comments = lump.comments.saturating_add(more(text.comments, before.1));
         lump.is_cut = text.is_cut();
         lumps.push(lump);
+        if before.0 == 0 && text.events > 0 {
+            until = until.min(now.saturating_add(behind_first));
+        }
         if bytes >= MOST {
             break End::Enough;
         }
