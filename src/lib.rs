@@ -229,7 +229,8 @@
 //! | `serve` | no | `Server`: hyper on a listener, with time-outs and bounds |
 //! | `durable` | no | [`backplane::Durable`](backplane): a hub whose log is in a file and outlives the process |
 //! | `test` | no | [`test`](mod@test): a browser in memory, for tests of your own |
-//! | `full` | no | all of them |
+//! | `doctor` | no | the program `tornadose-doctor`, which tells why a stream is late or broken; nothing in the library |
+//! | `full` | no | all of them but `doctor` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(test),
