@@ -1,10 +1,6 @@
 //! The doctor as a program, on streams that are well and streams that are ill.
 #![cfg(unix)]
 
-#[path = "../support/proxy.rs"]
-#[allow(dead_code, reason = "a part of it is needed")]
-mod proxy;
-
 mod arguments;
 mod faulty;
 mod healthy;

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tornadose::{EventSource, QueueStore, Server};
 
 use crate::examine;
-use crate::proxy::{End, Proxy, Script, Way, When};
+use tornadose::test::{At, Cut, Proxy, Script, Way};
 
 /// A keep-alive every 400 ms, through such a proxy.
 async fn behind(script: Script, keep_alive: Duration) -> (String, String, Proxy) {
@@ -15,25 +15,22 @@ async fn behind(script: Script, keep_alive: Duration) -> (String, String, Proxy)
     let address = tcp.local_addr().expect("bound");
     let events = EventSource::new(QueueStore::new()).keep_alive(keep_alive);
     tokio::spawn(async move { drop(Server::new(tcp).serve(events).await) });
-    let proxy = Proxy::to(address).await;
+    let proxy = Proxy::to(address).await.expect("a proxy");
     proxy.follow(script);
     let url = |address| format!("http://{address}/events");
-    (url(proxy.address), url(address), proxy)
+    (url(proxy.address()), url(address), proxy)
 }
 
 const OFTEN: Duration = Duration::from_millis(400);
 const SELDOM: Duration = Duration::from_secs(30);
 
-fn ends(when: When, end: End) -> Script {
-    Script {
-        end: Some((when, end)),
-        ..Script::default()
-    }
+fn ends(at: At, cut: Cut) -> Script {
+    Script::new().cut(at, cut)
 }
 
 #[tokio::test]
 async fn a_way_without_faults() {
-    let (url, direct, _proxy) = behind(Script::default(), OFTEN).await;
+    let (url, direct, _proxy) = behind(Script::new(), OFTEN).await;
     let report = examine(&["--wait=1.5", "--direct", &direct, &url]).await;
     assert_eq!((report.found.as_str(), report.exit), ("http1", 0));
     assert_eq!(report.ok, "head timely open keep-alive nonsense-id");
@@ -41,14 +38,7 @@ async fn a_way_without_faults() {
 
 #[tokio::test]
 async fn a_slow_way() {
-    let down = Way {
-        delay: Duration::from_millis(1200),
-        ..Way::default()
-    };
-    let script = Script {
-        down,
-        ..Script::default()
-    };
+    let script = Script::new().down(Way::new().delay(Duration::from_millis(1200)));
     let (url, direct, _proxy) = behind(script, OFTEN).await;
     // Three comments have come together meanwhile, in each piece.
     let beside = ["--wait=3", "--direct", &direct, &url];
@@ -63,14 +53,7 @@ async fn a_slow_way() {
 /// It is no matter how the bytes are cut.
 #[tokio::test]
 async fn a_way_byte_by_byte() {
-    let down = Way {
-        split: true,
-        ..Way::default()
-    };
-    let script = Script {
-        down,
-        ..Script::default()
-    };
+    let script = Script::new().down(Way::new().split());
     let (url, _, _proxy) = behind(script, OFTEN).await;
     let report = examine(&["--wait=1.5", &url]).await;
     assert_eq!((report.found.as_str(), report.exit), ("http1", 0));
@@ -78,14 +61,14 @@ async fn a_way_byte_by_byte() {
 
 #[tokio::test]
 async fn a_way_that_ends() {
-    let soon = When::After(Duration::from_millis(900));
-    let later = When::After(Duration::from_millis(1500));
+    let soon = At::After(Duration::from_millis(900));
+    let later = At::After(Duration::from_millis(1500));
     let rows = [
-        (ends(soon, End::Reset), OFTEN, "http1 cut", "reset"),
-        (ends(soon, End::FinishDown), OFTEN, "http1 cut", "cut"),
-        (ends(later, End::Reset), SELDOM, "http1 idle-cut", "reset"),
+        (ends(soon, Cut::Reset), OFTEN, "http1 cut", "reset"),
+        (ends(soon, Cut::FinishDown), OFTEN, "http1 cut", "cut"),
+        (ends(later, Cut::Reset), SELDOM, "http1 idle-cut", "reset"),
         (
-            ends(later, End::FinishDown),
+            ends(later, Cut::FinishDown),
             SELDOM,
             "http1 idle-cut",
             "cut",
@@ -102,7 +85,7 @@ async fn a_way_that_ends() {
 
 #[tokio::test]
 async fn a_way_that_falls_silent() {
-    let silent = ends(When::After(Duration::from_millis(600)), End::SilenceDown);
+    let silent = ends(At::After(Duration::from_millis(600)), Cut::SilenceDown);
     let (url, direct, _proxy) = behind(silent, OFTEN).await;
     let alone = ["--wait=3", "--idle-limit=1", &url];
     let beside = ["--wait=3", "--direct", &direct, &url];
@@ -116,7 +99,7 @@ async fn a_way_that_falls_silent() {
         ("http1 buffered keep-alive-unseen", 1)
     );
 
-    let mute = ends(When::Up(1), End::SilenceDown);
+    let mute = ends(At::Up(1), Cut::SilenceDown);
     let (url, direct, _proxy) = behind(mute, OFTEN).await;
     let report = examine(&["--wait=1", "--timeout=1", &url]).await;
     assert_eq!((report.found.as_str(), report.exit), ("no-head", 1));
