@@ -252,6 +252,7 @@ async fn streams() -> Vec<Row> {
         ("EventSource::keep_alive", "15 s", first_comment == ":\n\n" && is_quiet_for == Duration::from_secs(15)),
         ("EventSource::without_keep_alive", "no", first_comment == ":\n\n"),
         ("EventSource::retry", "not told", !opening.contains("retry")),
+        ("EventSource::retry_between", "not told", !opening.contains("retry")),
         ("EventSource::farewell", "2 s to 6 s", is_between),
         ("EventSource::max_age", "none", is_ageless),
         ("EventSource::cors", "no headers", !has_cors),
