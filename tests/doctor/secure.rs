@@ -15,6 +15,7 @@ use tokio_rustls::rustls::{ServerConfig, crypto};
 use tornadose::{EventSource, QueueStore};
 
 use crate::examine;
+use crate::proxy::{End, Proxy, Script, When};
 
 fn openssl(folder: &Path, words: &str) {
     let output = Command::new("openssl")
@@ -99,6 +100,19 @@ async fn what_is_offered_is_told() {
         let report = examine(&["--wait=0.5", "--ca", ca, &url]).await;
         assert_eq!((report.found.as_str(), report.exit), ("http1", 1));
         assert_eq!(report.severity("http1"), "warning");
+    }
+
+    // An end in the middle, which over TLS and HTTP/2 nobody has announced either.
+    let proxy = Proxy::to(([127, 0, 0, 1], both).into()).await;
+    let soon = When::After(Duration::from_millis(700));
+    for end in [End::Reset, End::FinishDown] {
+        proxy.follow(Script {
+            end: Some((soon, end)),
+            ..Script::default()
+        });
+        let url = format!("https://localhost:{}/events", proxy.address.port());
+        let report = examine(&["--wait=3", "--ca", ca, &url]).await;
+        assert_eq!((report.found.as_str(), report.exit), ("cut", 1), "{end:?}");
     }
 
     // Signed by nobody who is trusted, for another name, spoken to without TLS.

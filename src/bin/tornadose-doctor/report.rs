@@ -135,3 +135,37 @@ fn stream(main: &Stream) -> Value {
         "comments": main.text.comments,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Target;
+
+    #[test]
+    fn cures_stand_behind_what_they_cure() {
+        let settings = Settings::new(Target::parse("http://a/e?token=1").expect("a target"));
+        let found = [
+            Finding::ok("nonsense-id", "Good."),
+            Finding::warning("bom", "Bad."),
+            Finding::warning("id-nul", "Worse."),
+        ];
+        let plain = text(&settings, &Seen::default(), &found, false);
+        assert_eq!(
+            plain,
+            "http://a/e?…\n\
+             ok      nonsense-id: Good.\n\
+             warning bom: Bad.\n          server: UTF-8 without a byte order mark\n\
+             warning id-nul: Worse.\n          server: ids without NUL\n\
+             0 errors, 2 warnings, 0 notes\n"
+        );
+        let coloured = text(&settings, &Seen::default(), &found, true);
+        assert!(coloured.contains("\x1b[33mwarning \x1b[0mbom: Bad.\n"));
+        let object = object(&settings, &Seen::default(), &found);
+        assert_eq!(object["exit"], 1);
+        assert_eq!(object["stream"], Value::Null);
+        assert_eq!(
+            object["findings"][2]["cures"],
+            json!([{"place": "server", "line": "ids without NUL"}])
+        );
+    }
+}
