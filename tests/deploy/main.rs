@@ -13,3 +13,4 @@ mod detached;
 mod page;
 mod recipe;
 mod reload;
+mod tls;

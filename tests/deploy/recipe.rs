@@ -42,8 +42,15 @@ impl Recipe {
     /// The same with ports of ours, and without what is of the machine: whose processes
     /// these are, how many descriptors they have, and where they keep their files.
     fn filled_in(self, text: &str, ports: &Ports) -> String {
-        let Ports { proxy, admin, app } = *ports;
+        let Ports {
+            proxy,
+            admin,
+            tls,
+            app,
+        } = *ports;
         let app = format!("127.0.0.1:{app}");
+        // Where a test has added TLS.
+        let text = &text.replace("localhost:443", &format!("localhost:{tls}"));
         match self {
             Self::Nginx => {
                 let who = if geteuid().is_root() {
@@ -53,8 +60,9 @@ impl Recipe {
                 };
                 let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
                 let folders = folders.map(|name| format!("    {name}_temp_path {name};\n"));
+                let folders = folders.concat() + "    access_log access.log;\n";
                 let text = replace(text, "user www-data;", who);
-                let text = replace(&text, "http {\n", &format!("http {{\n{}", folders.concat()));
+                let text = replace(&text, "http {\n", &format!("http {{\n{}", folders));
                 let text = replace(&text, "listen 80;", &format!("listen 127.0.0.1:{proxy};"));
                 replace(&text, "127.0.0.1:9000", &app)
             }
@@ -133,6 +141,7 @@ fn found(program: &str) -> PathBuf {
 struct Ports {
     proxy: u16,
     admin: u16,
+    tls: u16,
     app: u16,
 }
 
@@ -169,6 +178,7 @@ impl Proxy {
             ports: Ports {
                 proxy: 0,
                 admin: 0,
+                tls: 0,
                 app: app.address.port(),
             },
             dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join(name),
@@ -179,7 +189,7 @@ impl Proxy {
         // Somebody else may take a port that was free.
         let mut said = String::new();
         for _ in 0..5 {
-            (proxy.ports.proxy, proxy.ports.admin) = free_ports();
+            [proxy.ports.proxy, proxy.ports.admin, proxy.ports.tls] = free_ports();
             proxy.address.set_port(proxy.ports.proxy);
             let text = recipe.filled_in(&text, &proxy.ports);
             fs::write(proxy.dir.join(recipe.file()), text).expect("a file");
@@ -189,6 +199,11 @@ impl Proxy {
             }
         }
         panic!("{recipe:?} does not start: {said}");
+    }
+
+    /// Where it speaks TLS, if it was told to at `localhost:443`.
+    pub(crate) fn tls(&self) -> u16 {
+        self.ports.tls
     }
 
     /// Ends it as if its machine had lost its power, and starts it again.
@@ -278,10 +293,9 @@ impl Drop for Proxy {
     }
 }
 
-/// Two of them, that are not the same.
-fn free_ports() -> (u16, u16) {
+/// Three that are not the same.
+fn free_ports() -> [u16; 3] {
     let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
-    let (one, other) = (free(), free());
-    (port(&one), port(&other))
+    let listeners = [free(), free(), free()];
+    listeners.map(|listener| listener.local_addr().expect("bound").port())
 }

@@ -16,14 +16,13 @@ fn hasty(text: &str) -> String {
     replace(text, "30s", "2s")
 }
 
+/// Both at once, because it is a test that waits.
 #[tokio::test]
-async fn nginx_ends_old_streams_after_a_while() {
-    old_streams_end_after_a_while(Recipe::Nginx).await;
-}
-
-#[tokio::test]
-async fn haproxy_ends_old_streams_after_a_while() {
-    old_streams_end_after_a_while(Recipe::Haproxy).await;
+async fn nginx_and_haproxy_end_old_streams_after_a_while() {
+    tokio::join!(
+        old_streams_end_after_a_while(Recipe::Nginx),
+        old_streams_end_after_a_while(Recipe::Haproxy),
+    );
 }
 
 /// What is open goes on, what comes meanwhile is served, and when the time is over the old
