@@ -243,17 +243,22 @@ impl Socket {
 
     /// One of a page of this origin, or the status of the refusal.
     pub(crate) async fn of_page(address: SocketAddr, origin: &str) -> Result<Self, u16> {
-        let request = format!("ws://{address}/socket").into_client_request();
-        let mut request = request.expect("a request");
+        let opened = Self::try_open(address, "/socket", origin);
+        within("a handshake", opened).await.map_err(|error| {
+            let Error::Http(response) = error else {
+                panic!("{error}");
+            };
+            response.status().as_u16()
+        })
+    }
+
+    async fn try_open(address: SocketAddr, target: &str, origin: &str) -> Result<Self, Error> {
+        let mut request = format!("ws://{address}{target}").into_client_request()?;
         let origin = origin.parse().expect("a value");
         request.headers_mut().insert("origin", origin);
-        let tcp = within("to connect", TcpStream::connect(address)).await;
-        let tcp = tcp.expect("a listening server");
-        match within("a handshake", client_async(request, tcp)).await {
-            Ok((socket, _)) => Ok(Self(socket)),
-            Err(Error::Http(response)) => Err(response.status().as_u16()),
-            Err(other) => panic!("{other}"),
-        }
+        let tcp = TcpStream::connect(address).await?;
+        let (socket, _) = client_async(request, tcp).await?;
+        Ok(Self(socket))
     }
 
     pub(crate) async fn send(&mut self, text: &str) {
@@ -279,6 +284,66 @@ impl Socket {
             match self.0.next().await?.ok()? {
                 Message::Ping(_) | Message::Pong(_) => {}
                 message => return Some(message),
+            }
+        }
+    }
+}
+
+/// What a script in a page does with a WebSocket: cut off it comes back, with the id that it has.
+pub(crate) struct Script {
+    address: SocketAddr,
+    id: String,
+    socket: Option<Socket>,
+    pub(crate) times_opened: usize,
+}
+
+impl Script {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        let mut script = Self {
+            address,
+            id: String::new(),
+            socket: None,
+            times_opened: 0,
+        };
+        let opened = within("the beginning", script.message()).await;
+        assert_eq!(opened["event"], "open");
+        script
+    }
+
+    /// The data of the next event.
+    pub(crate) async fn data(&mut self) -> String {
+        loop {
+            let message = self.message().await;
+            match message["event"].as_str() {
+                Some("open") => {}
+                Some("message") => return message["data"].as_str().expect("data").to_owned(),
+                _ => panic!("{message}"),
+            }
+        }
+    }
+
+    async fn message(&mut self) -> serde_json::Value {
+        loop {
+            let Some(socket) = &mut self.socket else {
+                sleep(Duration::from_millis(20)).await;
+                let target = match &*self.id {
+                    "" => "/socket".to_owned(),
+                    id => format!("/socket?lastEventId={id}"),
+                };
+                let origin = format!("http://{}", self.address);
+                self.socket = Socket::try_open(self.address, &target, &origin).await.ok();
+                self.times_opened += usize::from(self.socket.is_some());
+                continue;
+            };
+            match socket.next().await {
+                Some(Message::Text(text)) => {
+                    let message: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+                    if let Some(id) = message["id"].as_str() {
+                        id.clone_into(&mut self.id);
+                    }
+                    return message;
+                }
+                _ => self.socket = None,
             }
         }
     }

@@ -7,7 +7,7 @@ use http::Method;
 use tokio::time::{sleep, timeout};
 
 use crate::app::{App, ELSEWHERE, submit};
-use crate::client::{self, Browser, End, Socket, Stream, within};
+use crate::client::{self, Browser, End, Script, Socket, Stream, within};
 use crate::recipe::{Proxy, Recipe, replace};
 
 /// A test of each promise, of this recipe.
@@ -205,12 +205,9 @@ async fn outlive_the_time_out(recipe: Recipe) {
             println!("{recipe:?}: a silent stream is cut after {took:?}");
         },
         async {
-            // Caddy has no time-out for what has been upgraded.
-            if recipe != Recipe::Caddy {
-                let mut socket = Socket::open(of_silent.address).await;
-                let said = within("the end of a WebSocket", socket.next()).await;
-                assert_eq!(said, None, "{recipe:?}");
-            }
+            let mut socket = Socket::open(of_silent.address).await;
+            let said = within("the end of a WebSocket", socket.next()).await;
+            assert_eq!(said, None, "{recipe:?}");
         },
     );
 }
@@ -269,6 +266,7 @@ async fn a_restart_loses_nothing(recipe: Recipe) {
     let app = App::every(Duration::from_secs(1)).await;
     let mut proxy = Proxy::start(recipe, &app).await;
     let browsers = join_all((0..6).map(|_| Browser::open(proxy.address))).await;
+    let scripts = join_all((0..3).map(|_| Script::open(proxy.address))).await;
     let store = app.store.clone();
     let submitting = tokio::spawn(async move {
         for n in 0..EVENTS {
@@ -276,16 +274,24 @@ async fn a_restart_loses_nothing(recipe: Recipe) {
             sleep(Duration::from_millis(5)).await;
         }
     });
-    let reading = browsers.into_iter().map(|mut browser| {
-        tokio::spawn(async move {
+    let mut reading = Vec::new();
+    for mut browser in browsers {
+        reading.push(tokio::spawn(async move {
             for n in 0..EVENTS {
                 let event = browser.next().await;
                 assert_eq!((&*event.name, event.data), ("message", n.to_string()));
             }
             browser.times_opened
-        })
-    });
-    let reading: Vec<_> = reading.collect();
+        }));
+    }
+    for mut script in scripts {
+        reading.push(tokio::spawn(async move {
+            for n in 0..EVENTS {
+                assert_eq!(script.data().await, n.to_string());
+            }
+            script.times_opened
+        }));
+    }
     for _ in 0..2 {
         sleep(Duration::from_millis(400)).await;
         proxy.restart().await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::app::App;
 use crate::client::{Browser, Socket, Stream, within};
@@ -55,13 +56,16 @@ async fn old_streams_end_after_a_while(recipe: Recipe) {
     assert_eq!(browser.times_opened, 2);
 }
 
-/// Not of its own accord: with a maximum age they move.
+/// WebSockets it closes at once; streams end when they end.
 #[tokio::test]
 async fn caddy_lets_old_streams_be() {
     let app = App::silent().await;
     let proxy = Proxy::edited(Recipe::Caddy, &app, &[], hasty).await;
     let (mut old, mut browser) = heard_before(&app, &proxy).await;
+    let mut socket = Socket::open(proxy.address).await;
     proxy.reload();
+    let said = within("the end of a WebSocket", socket.next()).await;
+    assert!(matches!(said, None | Some(Message::Close(_))), "{said:?}");
     old.assert_waits(2 * GRACE).await;
     app.submit("meanwhile");
     assert_eq!(old.data().await, "meanwhile");
