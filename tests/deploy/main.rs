@@ -11,6 +11,7 @@ mod decoder;
 #[cfg(feature = "detached")]
 mod detached;
 mod page;
+mod quiet;
 mod recipe;
 mod reload;
 mod tls;
