@@ -102,6 +102,7 @@ mod incomplete;
 mod proxy;
 mod script;
 mod source;
+mod stream;
 
 pub use assertions::{assert_conserved, assert_contiguous, assert_gap_free};
 pub use client::Client;
