@@ -7,17 +7,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, PRAGMA};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, response};
+use http::header::{ACCEPT, CACHE_CONTROL, HOST, HeaderName, PRAGMA};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, response};
 use http_body::Body;
-use tokio::task::coop::{Unconstrained, poll_proceed, unconstrained};
+use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio::time::{Sleep, sleep, timeout};
 use tower_service::Service;
 
-use crate::test::decoder::{Decoder, Message};
 use crate::test::delivery::Delivery;
 use crate::test::incomplete::{Break, Incomplete, IncompleteReason, ReadyState};
-use crate::test::source::{self, Answer, Ask, Chunks};
+use crate::test::source::{self, Answer, Ask};
+use crate::test::stream::{Stop, Stream, refusal};
 
 /// A browser's `EventSource`, in memory: it asks whatever answers requests, reads the body as
 /// a browser does, and connects again where a browser would.
@@ -72,9 +72,6 @@ enum Step {
 const TICK: Duration = Duration::from_millis(1);
 
 const FLOOD: u64 = 64 << 20;
-
-/// What each piece of a body counts beside its bytes, so that empty ones count.
-const PIECE: u64 = 64;
 
 impl Client {
     /// Of a service: an [`EventSource`](crate::EventSource), an axum `Router`, any other tower
@@ -304,7 +301,7 @@ impl Client {
     #[must_use]
     pub fn last_event_id(&self) -> &str {
         match &self.link {
-            Link::Open(stream) => stream.decoder.last_event_id(),
+            Link::Open(stream) => stream.decoder().last_event_id(),
             _ => &self.last_event_id,
         }
     }
@@ -371,11 +368,7 @@ impl Client {
                         let (head, body) = response.into_parts();
                         self.link = match refusal(&head) {
                             Some(reason) => Link::Closed(reason),
-                            None => Link::Open(Stream {
-                                body,
-                                decoder: Decoder::after(self.last_event_id.as_str()),
-                                unread: Bytes::new(),
-                            }),
+                            None => Link::Open(Stream::new(body, &self.last_event_id)),
                         };
                         self.response = Some(head);
                         if self.state() == ReadyState::Open {
@@ -425,11 +418,9 @@ impl Client {
 
     fn broke(&mut self, how: Break) {
         if let Link::Open(stream) = &self.link {
-            stream
-                .decoder
-                .last_event_id()
-                .clone_into(&mut self.last_event_id);
-            if let Some(time) = stream.decoder.reconnection_time() {
+            let decoder = stream.decoder();
+            decoder.last_event_id().clone_into(&mut self.last_event_id);
+            if let Some(time) = decoder.reconnection_time() {
                 self.reconnection_time = time;
             }
         }
@@ -471,82 +462,6 @@ impl Bound {
             passed: Box::pin(unconstrained(sleep(limit.saturating_add(TICK)))),
             left: FLOOD,
         }
-    }
-}
-
-/// An open body.
-struct Stream {
-    body: Pin<Box<dyn Chunks>>,
-    decoder: Decoder,
-    /// What has come and was not read.
-    unread: Bytes,
-}
-
-enum Stop {
-    Break(Break),
-    Flood,
-}
-
-impl Stream {
-    fn poll_message(
-        &mut self,
-        cx: &mut Context<'_>,
-        cut_after: &mut Option<u64>,
-        left: &mut u64,
-    ) -> Poll<Result<Message, Stop>> {
-        loop {
-            if *cut_after == Some(0) {
-                *cut_after = None;
-                return Poll::Ready(Err(Stop::Break(Break::Cut)));
-            }
-            if self.unread.is_empty() {
-                if *left == 0 {
-                    return Poll::Ready(Err(Stop::Flood));
-                }
-                ready!(poll_proceed(cx)).made_progress();
-                self.unread = match ready!(self.body.as_mut().poll_chunk(cx)) {
-                    Some(Ok(chunk)) => chunk,
-                    Some(Err(error)) => {
-                        return Poll::Ready(Err(Stop::Break(Break::Failed(error))));
-                    }
-                    None => return Poll::Ready(Err(Stop::Break(Break::Ended))),
-                };
-                let cost = PIECE.saturating_add(self.unread.len() as u64);
-                *left = left.saturating_sub(cost);
-                continue;
-            }
-            let line = self.line(*cut_after);
-            if let Some(bytes) = cut_after {
-                *bytes = bytes.saturating_sub(line.len() as u64);
-            }
-            // A line ends one event at most.
-            if let Some(message) = self.decoder.feed(&line).pop() {
-                return Poll::Ready(Ok(message));
-            }
-        }
-    }
-
-    /// What there is of the next line, and no more than that many bytes.
-    fn line(&mut self, most: Option<u64>) -> Bytes {
-        let end = memchr::memchr2(b'\n', b'\r', &self.unread);
-        let len = end.map_or(self.unread.len(), |end| end.saturating_add(1));
-        let most = most.and_then(|most| usize::try_from(most).ok());
-        self.unread.split_to(len.min(most.unwrap_or(len)))
-    }
-}
-
-/// Why a client must not go on after this answer, if it must not.
-fn refusal(head: &response::Parts) -> Option<IncompleteReason> {
-    if head.status != StatusCode::OK {
-        return Some(IncompleteReason::Status(head.status));
-    }
-    let value = head.headers.get_all(CONTENT_TYPE).iter().next_back();
-    let value = value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let essence = value.as_deref().unwrap_or_default().split(';').next();
-    let essence = essence.unwrap_or_default().trim_matches([' ', '\t']);
-    match essence.eq_ignore_ascii_case("text/event-stream") {
-        true => None,
-        false => Some(IncompleteReason::ContentType(value)),
     }
 }
 

@@ -63,8 +63,9 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Of the connection after one that ended with this id, which browsers carry over: an
-    /// event without an id has it. By the letter of the standard it would be forgotten.
+    /// Of the connection after one that ended with this id. It is carried over, as Chromium
+    /// does: an event without an id has it. By the letter of the standard the first blank line
+    /// of the new stream would forget it.
     #[must_use]
     pub fn after(last_event_id: impl Into<String>) -> Self {
         let id = last_event_id.into();

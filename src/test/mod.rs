@@ -51,7 +51,8 @@
 //! - When the body ends or fails, or the service does, it connects again, after the last
 //!   `retry` that it was told, or [3 s](Client::reconnection_time); always after the same time.
 //! - The id is that of the last block that has ended, also where that had no data. An empty
-//!   one makes it forget; nothing else does. A block that the stream breaks off is nothing.
+//!   one makes it forget; nothing else does, a new connection neither. A block that the stream
+//!   breaks off is nothing.
 //! - A [`Decoder`] reads the bytes. It shares no code with what writes them.
 //!
 //! Nothing is spawned and nothing is on a wire: the service is asked, and its body polled, in
@@ -102,6 +103,7 @@ mod incomplete;
 mod proxy;
 mod script;
 mod source;
+mod stream;
 
 pub use assertions::{assert_conserved, assert_contiguous, assert_gap_free};
 pub use client::Client;
