@@ -223,6 +223,7 @@
 //! | `detached` | no | `Listener`: streams that leave their server |
 //! | `serve` | no | `Server`: hyper on a listener, with time-outs and bounds |
 //! | `durable` | no | [`backplane::Durable`](backplane): a hub whose log is in a file and outlives the process |
+//! | `browser` | no | `Script`: 3 KB of JavaScript with which all tabs of a browser share one stream |
 //! | `full` | no | all of them |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -245,6 +246,8 @@
 mod adapter;
 #[cfg(feature = "backplane")]
 pub mod backplane;
+#[cfg(feature = "browser")]
+mod browser;
 #[cfg(feature = "detached")]
 mod detached;
 #[cfg(not(feature = "detached"))]
@@ -272,6 +275,8 @@ mod subscription;
 mod topic;
 mod wire;
 
+#[cfg(feature = "browser")]
+pub use crate::browser::Script;
 #[cfg(feature = "detached")]
 pub use crate::detached::{Io, Listener};
 pub use crate::entry::Entry;
