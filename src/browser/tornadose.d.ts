@@ -31,7 +31,7 @@ export declare class SharedEventSource<Data = any> extends EventTarget {
   /** 0: connecting, 1: open, 2: closed for good. */
   readonly readyState: 0 | 1 | 2;
   /** Ends it in this tab. Other tabs go on. */
-  readonly close: () => void;
+  close(): void;
   addEventListener<Type extends keyof SharedEventSourceEventMap>(
     type: Type,
     listener: (event: SharedEventSourceEventMap[Type]) => void,

@@ -175,6 +175,18 @@ async fn a_stream_revives_whatever_ends_it() {
             browser.gets(tab, &format!("during {status}"), missed).await;
         }
     }
+    // It is something else.
+    stage.answer_with_a_page(true);
+    for tab in TABS {
+        for _ in 0..3 {
+            browser.loses(tab, 200).await;
+        }
+    }
+    stage.answer_with_a_page(false);
+    let position = submit(&store, "a stream again");
+    for tab in TABS {
+        browser.gets(tab, "a stream again", position).await;
+    }
     // Nobody is there.
     stage.refuse().await;
     for tab in TABS {
@@ -382,9 +394,27 @@ async fn who_is_out_of_step_catches_up_alone() {
         browser.gets(tab, "next", next).await;
     }
     until("they share the stream", || store.subscribers() == 1).await;
+
+    // What a tab told that is no longer there comes late: all have had it.
+    let name = "tornadose1same-origin${location.origin}/events?for=tabs#part";
+    let late = json!({
+        "from": lost.to_string(), "id": next.to_string(), "state": 1,
+        "event": "message", "data": "next",
+    });
     let last = submit(&store, "last");
     for tab in TABS {
         browser.gets(tab, "last", last).await;
+    }
+    let streams = stage.streams();
+    browser.open("late", &stage.url()).await;
+    let tell = format!("new BroadcastChannel(`{name}`).postMessage({late})");
+    browser.run("late", &tell).await;
+    // The others look, and find that there was nothing.
+    until("they have looked", || stage.streams() == streams + 2).await;
+    until("they share the stream", || store.subscribers() == 1).await;
+    let end = submit(&store, "the end");
+    for tab in TABS {
+        browser.gets(tab, "the end", end).await;
         assert!(browser.is_quiet(tab).await);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(crate) struct Stage {
 struct Behind {
     events: Mutex<EventSource>,
     cut: watch::Sender<()>,
+    /// Whether `/events` is a page, as that of somebody who wants to see a password.
+    is_page: AtomicBool,
     /// The path and query of every request.
     requests: Mutex<Vec<String>>,
 }
@@ -55,6 +58,7 @@ impl Stage {
             behind: Arc::new(Behind {
                 events: Mutex::new(events),
                 cut: watch::Sender::new(()),
+                is_page: AtomicBool::new(false),
                 requests: Mutex::default(),
             }),
             accepting: None,
@@ -81,6 +85,13 @@ impl Stage {
     pub(crate) fn answer(&self, store: impl Store, status: u16) {
         let status = StatusCode::from_u16(status).expect("a status");
         self.set(events(store).permit(move |_| Err(Refusal::status(status))));
+        self.cut();
+    }
+
+    /// Answers every request for the stream with a page, or not any more, and cuts those
+    /// that there are.
+    pub(crate) fn answer_with_a_page(&self, is_page: bool) {
+        self.behind.is_page.store(is_page, Ordering::SeqCst);
         self.cut();
     }
 
@@ -152,7 +163,7 @@ async fn answer(request: Request<Incoming>, behind: Arc<Behind>) -> Result<Answe
     let asked = request.uri().to_string();
     behind.requests.lock().expect("no panic").push(asked);
     Ok(match request.uri().path() {
-        "/events" => {
+        "/events" if !behind.is_page.load(Ordering::SeqCst) => {
             let events = behind.events.lock().expect("no panic").clone();
             events.respond(&request).map(Either::Left)
         }
