@@ -52,6 +52,11 @@ impl Browser {
         assert_eq!(self.next(tab).await, json!({"open": 1}));
     }
 
+    /// Goes back to the page before.
+    pub(crate) async fn back(&mut self, tab: &str) {
+        self.act("back", tab, "").await;
+    }
+
     pub(crate) async fn close(&mut self, tab: &str) {
         self.act("close", tab, "").await;
     }

@@ -1,6 +1,8 @@
 //! Tabs that share a stream: what each of them gets is what was submitted, once, whatever
 //! becomes of the others and of the server.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -479,4 +481,79 @@ async fn where_nothing_can_be_shared_each_tab_has_its_own() {
         browser.gets(tab, "last", last).await;
     }
     assert!(browser.is_quiet("a").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_left_and_returned_to_goes_on() {
+    let store = QueueStore::new();
+    let stage = Stage::new(events(store.clone()));
+    let mut browser = three(&stage, || store.subscribers()).await;
+    let first = submit(&store, "first");
+    for tab in TABS {
+        browser.gets(tab, "first", first).await;
+    }
+    browser
+        .run("a", "setTimeout(() => location = '/other')")
+        .await;
+    until("another tab has the stream", || stage.streams() == 4).await;
+    let missed = submit(&store, "missed");
+    for tab in ["b", "c"] {
+        browser.gets(tab, "missed", missed).await;
+    }
+    browser.back("a").await;
+    // It is the same page, not a new one.
+    browser.gets("a", "missed", missed).await;
+    until("it shares the stream", || store.subscribers() == 1).await;
+    let last = submit(&store, "last");
+    for tab in TABS {
+        browser.gets(tab, "last", last).await;
+        assert!(browser.is_quiet(tab).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tabs_that_come_in_the_middle_have_no_seam() {
+    const MOST: usize = 10_000;
+    let store = QueueStore::new();
+    let stage = Stage::new(events(store.clone()));
+    let mut browser = Browser::start();
+    browser.follow("a", &stage.url()).await;
+    until("it has a stream", || store.subscribers() == 1).await;
+    let enough = Arc::new(AtomicBool::new(false));
+    let submitting = tokio::spawn({
+        let (store, enough) = (store.clone(), Arc::clone(&enough));
+        async move {
+            let mut count = 0;
+            while count < MOST && !enough.load(Ordering::SeqCst) {
+                submit(&store, count.to_string());
+                count += 1;
+                // In lots, so that there is always something on the way.
+                if count.is_multiple_of(3) {
+                    sleep(Duration::from_millis(10)).await;
+                }
+            }
+            count
+        }
+    });
+    for tab in ["b", "c"] {
+        browser.follow(tab, &stage.url()).await;
+    }
+    // They find their place between two events, without a pause.
+    until("one stream is left", || store.subscribers() == 1).await;
+    enough.store(true, Ordering::SeqCst);
+    let last = submitting.await.expect("submitted");
+    assert!(last < MOST);
+    submit(&store, last.to_string());
+    for tab in TABS {
+        let mut expected = match browser.event(tab).await.1.as_str().map(str::parse) {
+            Some(Ok(0)) if tab == "a" => 1,
+            Some(Ok(first)) if tab != "a" && first < last => first + 1,
+            first => panic!("{tab} began with {first:?}"),
+        };
+        while expected <= last {
+            assert_eq!(browser.event(tab).await.1, expected.to_string(), "{tab}");
+            expected += 1;
+        }
+        assert!(browser.is_quiet(tab).await);
+    }
 }

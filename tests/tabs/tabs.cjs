@@ -14,6 +14,8 @@ const [, , executablePath] = process.argv;
 const launched = chromium
   .launch({
     executablePath,
+    // Pages that are left are kept, as they are in every browser.
+    ignoreDefaultArgs: ["--disable-back-forward-cache"],
     args: [
       "--no-sandbox",
       "--disable-gpu",
@@ -38,6 +40,7 @@ const acts = {
     await page.goto(url);
   },
   run: (tab, script) => pages.get(tab).evaluate(script),
+  back: (tab) => pages.get(tab).goBack({ waitUntil: "commit", timeout: 10000 }).catch(() => {}),
   close: (tab) => pages.get(tab).close(),
   async crash(tab) {
     const page = pages.get(tab);
