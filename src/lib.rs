@@ -228,6 +228,7 @@
 //! | `detached` | no | `Listener`: streams that leave their server |
 //! | `serve` | no | `Server`: hyper on a listener, with time-outs and bounds |
 //! | `durable` | no | [`backplane::Durable`](backplane): a hub whose log is in a file and outlives the process |
+//! | `browser` | no | `Script`: 3 KB of JavaScript with which all tabs of a browser share one stream |
 //! | `test` | no | [`test`](mod@test): a browser in memory, for tests of your own |
 //! | `doctor` | no | the program `tornadose-doctor`, which tells why a stream is late or broken; nothing in the library |
 //! | `full` | no | all of them but `doctor` |
@@ -252,6 +253,8 @@
 mod adapter;
 #[cfg(feature = "backplane")]
 pub mod backplane;
+#[cfg(feature = "browser")]
+mod browser;
 #[cfg(feature = "detached")]
 mod detached;
 #[cfg(not(feature = "detached"))]
@@ -281,6 +284,8 @@ pub mod test;
 mod topic;
 mod wire;
 
+#[cfg(feature = "browser")]
+pub use crate::browser::Script;
 #[cfg(feature = "detached")]
 pub use crate::detached::{Io, Listener};
 pub use crate::entry::Entry;
@@ -367,6 +372,9 @@ mod texts {
     mod guide_operating {}
     #[doc = include_str!("../docs/guide/10-testing.md")]
     mod guide_testing {}
+    #[cfg(feature = "browser")]
+    #[doc = include_str!("../docs/browser.md")]
+    mod browser {}
     #[doc = include_str!("../docs/wire.md")]
     mod wire {}
 }

@@ -1,5 +1,7 @@
 //! hyper 1: an [`EventSource`] is what `serve_connection` takes.
 
+#[cfg(feature = "browser")]
+mod browser;
 #[cfg(feature = "websocket")]
 mod websocket;
 
