@@ -291,12 +291,6 @@ impl FromIterator<Topic> for Topics {
     }
 }
 
-impl FromIterator<Pattern> for Topics {
-    fn from_iter<I: IntoIterator<Item = Pattern>>(patterns: I) -> Self {
-        patterns.into_iter().fold(Self::new(), Self::pattern)
-    }
-}
-
 impl From<Topic> for Pattern {
     fn from(topic: Topic) -> Self {
         Self(topic.0)

@@ -160,6 +160,7 @@ impl Users {
 fn user(head: &Head<'_>) -> Option<String> {
     let cookies = head.header("cookie").unwrap_or_default().split("; ");
     let cookie = cookies.filter_map(|pair| pair.strip_prefix("user=")).next();
-    let said = cookie.or(head.header("x-user")).or(head.query("user"));
+    let asked = head.query("user");
+    let said = cookie.or(head.header("x-user")).or(asked.as_deref());
     said.map(str::to_owned)
 }

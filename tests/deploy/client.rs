@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::decoder::{Decoder, Dispatched};
+use tornadose::test::{self, Decoder};
 
 /// How long anything may take that has no bound of its own, on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -97,7 +97,7 @@ pub(crate) struct Stream {
     pub(crate) head: http::response::Parts,
     pub(crate) decoder: Decoder,
     body: Incoming,
-    dispatched: VecDeque<Dispatched>,
+    dispatched: VecDeque<test::Message>,
     _connection: Connection,
 }
 
@@ -137,7 +137,7 @@ impl Stream {
     }
 
     /// The next event, or how the stream has ended.
-    pub(crate) async fn next(&mut self) -> Result<Dispatched, End> {
+    pub(crate) async fn next(&mut self) -> Result<test::Message, End> {
         loop {
             if let Some(event) = self.dispatched.pop_front() {
                 return Ok(event);
@@ -203,7 +203,7 @@ impl Browser {
         }
     }
 
-    pub(crate) async fn next(&mut self) -> Dispatched {
+    pub(crate) async fn next(&mut self) -> test::Message {
         loop {
             match &mut self.stream {
                 Some(stream) => match stream.next().await {

@@ -312,7 +312,8 @@ async fn a_shutdown_is_told(recipe: Recipe) {
             assert_eq!(stream.data().await, "the last one");
             assert_eq!(stream.end().await, End::Whole, "{recipe:?}");
             let told = stream.decoder.reconnection_time().expect("a farewell");
-            assert!((2_000..=6_000).contains(&told), "{told}");
+            let range = Duration::from_secs(2)..=Duration::from_secs(6);
+            assert!(range.contains(&told), "{told:?}");
         },
         async {
             assert_eq!(socket.message().await["data"], "the last one");
@@ -340,7 +341,10 @@ async fn clients_wait_for_an_application_that_is_away(recipe: Recipe) {
     let mut stream = Stream::open(proxy.address, "/events", &[]).await;
     assert_eq!(stream.head.headers["content-type"], "text/event-stream");
     assert_eq!(stream.end().await, End::Whole);
-    assert_eq!(stream.decoder.reconnection_time(), Some(3000));
+    assert_eq!(
+        stream.decoder.reconnection_time(),
+        Some(Duration::from_secs(3))
+    );
     // Whoever asks for no stream, and for nothing that is cached, is told the truth.
     let asked = client::ask(proxy.address, Method::GET, "/port?new", &[]).await;
     let (other, _connection) = asked.expect("an answer");

@@ -5,9 +5,6 @@ mod app;
 mod client;
 mod contract;
 mod controls;
-#[path = "../support/decoder.rs"]
-#[allow(dead_code, reason = "it has more words than are needed here")]
-mod decoder;
 #[cfg(feature = "detached")]
 mod detached;
 mod page;

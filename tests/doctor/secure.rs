@@ -15,7 +15,7 @@ use tokio_rustls::rustls::{ServerConfig, crypto};
 use tornadose::{EventSource, QueueStore};
 
 use crate::examine;
-use crate::proxy::{End, Proxy, Script, When};
+use tornadose::test::{At, Cut, Proxy, Script};
 
 fn openssl(folder: &Path, words: &str) {
     let output = Command::new("openssl")
@@ -103,14 +103,13 @@ async fn what_is_offered_is_told() {
     }
 
     // An end in the middle, which over TLS and HTTP/2 nobody has announced either.
-    let proxy = Proxy::to(([127, 0, 0, 1], both).into()).await;
-    let soon = When::After(Duration::from_millis(700));
-    for end in [End::Reset, End::FinishDown] {
-        proxy.follow(Script {
-            end: Some((soon, end)),
-            ..Script::default()
-        });
-        let url = format!("https://localhost:{}/events", proxy.address.port());
+    let proxy = Proxy::to(([127, 0, 0, 1], both).into())
+        .await
+        .expect("a proxy");
+    let soon = At::After(Duration::from_millis(700));
+    for end in [Cut::Reset, Cut::FinishDown] {
+        proxy.follow(Script::new().cut(soon, end));
+        let url = format!("https://localhost:{}/events", proxy.address().port());
         let report = examine(&["--wait=3", "--ca", ca, &url]).await;
         assert_eq!((report.found.as_str(), report.exit), ("cut", 1), "{end:?}");
     }

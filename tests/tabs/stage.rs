@@ -42,7 +42,7 @@ struct Behind {
 pub(crate) fn events(store: impl Store) -> EventSource {
     EventSource::new(store)
         .retry(Duration::from_millis(100))
-        .farewell(Duration::from_millis(100), Duration::from_millis(200))
+        .farewell(Duration::from_millis(100)..=Duration::from_millis(200))
         .keep_alive(Duration::from_millis(250))
 }
 
