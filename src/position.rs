@@ -363,6 +363,16 @@ mod tests {
     }
 
     #[test]
+    fn it_is_printed_as_the_id_that_it_is() {
+        let position = Position::tagged(7, 42, 9);
+        assert_eq!(format!("{position:?}"), position.to_string());
+        assert_eq!(
+            format!("{:?}", position.epoch()),
+            position.epoch().to_string()
+        );
+    }
+
+    #[test]
     fn epochs_differ() {
         let epochs: std::collections::HashSet<_> = (0..1000).map(|_| Epoch::random()).collect();
         assert_eq!(epochs.len(), 1000);
