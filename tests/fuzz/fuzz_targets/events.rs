@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tornadose::{Entry, Event, Position};
 use tornadose::test::{Decoder, Message};
+use tornadose::{Entry, Event, Position};
 use tornadose_fuzz::{Input, normalised};
 
 fuzz_target!(|bytes: &[u8]| {
