@@ -87,7 +87,10 @@ impl Proxy {
                 while let Ok((client, _)) = listener.accept().await {
                     while connections.try_join_next().is_some() {}
                     let (server, script) = (*lock(&server), *lock(&script));
-                    connections.spawn(connection(client, server, script, cuts.clone()));
+                    // A cut of before is not for this one; one from now on is.
+                    let mut cuts = cuts.clone();
+                    cuts.mark_unchanged();
+                    connections.spawn(connection(client, server, script, cuts));
                 }
             }
         };
@@ -112,12 +115,13 @@ impl Proxy {
     }
 
     /// What becomes of those who come from now on. Who is connected keeps the script that
-    /// there was.
+    /// there was; who has sent or received something through the proxy is.
     pub fn follow(&self, script: Script) {
         *lock(&self.script) = script;
     }
 
-    /// What becomes of all that is open, now. What was silenced can still be reset or finished.
+    /// What becomes of all that is open, now: of every connection through which something has
+    /// passed. What was silenced can still be reset or finished.
     pub fn cut(&self, cut: Cut) {
         self.cuts
             .send_modify(|(times, last)| (*times, *last) = (times.wrapping_add(1), cut));
@@ -150,7 +154,6 @@ async fn connection(
     script: Script,
     mut cuts: watch::Receiver<(u64, Cut)>,
 ) {
-    cuts.mark_unchanged();
     // Whatever drops a socket resets it, unless it has ended well.
     let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
     let Ok(mut server) = TcpStream::connect(server).await else {
@@ -293,15 +296,17 @@ impl<'a> Direction<'a> {
             if told_the_end {
                 continue;
             }
-            match self.way.hold {
-                None => self.way.write(&mut to, bytes).await?,
-                Some(least) => {
-                    held.extend_from_slice(bytes);
-                    if held.len() >= least {
-                        self.way.write(&mut to, &std::mem::take(&mut held)).await?;
-                    }
-                }
+            held.extend_from_slice(bytes);
+            if self.way.hold.is_some_and(|least| held.len() < least) {
+                continue;
             }
+            tokio::select! {
+                biased;
+                // A way that takes its time is silenced in the middle of it.
+                Ok(_) = self.orders.wait_for(|order| *order == Order::Leave) => {}
+                written = self.way.write(&mut to, &held) => written?,
+            }
+            held.clear();
         }
     }
 }
@@ -309,10 +314,10 @@ impl<'a> Direction<'a> {
 impl Way {
     /// How many bytes are taken at once.
     fn piece(&self) -> usize {
-        match (self.split, self.trickle) {
-            (true, _) => 512,
-            (false, Some(rate)) => (rate / 20).max(1) as usize,
-            (false, None) => 16 << 10,
+        match (self.trickle, self.split) {
+            (Some(rate), _) => (rate / 20).max(1) as usize,
+            (None, true) => 512,
+            (None, false) => 16 << 10,
         }
     }
 
@@ -323,16 +328,14 @@ impl Way {
         if !self.delay.is_zero() {
             sleep(self.delay).await;
         }
-        if !self.split {
-            to.write_all(bytes).await?;
-        } else {
-            for byte in bytes {
-                to.write_all(&[*byte]).await?;
+        for piece in bytes.chunks(self.piece()) {
+            for part in piece.chunks(if self.split { 1 } else { piece.len() }) {
+                to.write_all(part).await?;
             }
-        }
-        if let Some(rate) = self.trickle {
-            let bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            sleep(Duration::from_secs(1) * bytes / rate.max(1)).await;
+            if let Some(rate) = self.trickle {
+                let bytes = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+                sleep(Duration::from_secs(1) * bytes / rate.max(1)).await;
+            }
         }
         Ok(())
     }
@@ -387,5 +390,18 @@ mod tests {
         let written = Way::new().split().write(&mut writes, b"abc").await;
         written.expect("to write");
         assert_eq!(writes.0, [b"a", b"b", b"c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_held_trickles_too() {
+        let begun = tokio::time::Instant::now();
+        let mut writes = Writes::default();
+        let way = Way::new().hold(100).trickle(100);
+        way.write(&mut writes, &[b'x'; 100])
+            .await
+            .expect("to write");
+        assert_eq!(writes.0.len(), 20);
+        assert!(writes.0.iter().all(|piece| piece.len() == 5));
+        assert!(begun.elapsed() >= Duration::from_secs(1));
     }
 }

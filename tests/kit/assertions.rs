@@ -140,6 +140,12 @@ fn received_and_missed_are_submitted() {
             "2 received and 0 missed are not 1 submitted: \
              AAAAAAAAAAA-2 comes again behind AAAAAAAAAAA-2 at 1",
         ),
+        // What has no place does not end the search.
+        (
+            vec![with("message", ""), event(1), event(1)],
+            3,
+            "AAAAAAAAAAA-1 comes again behind AAAAAAAAAAA-1 at 2",
+        ),
         (
             vec![gap(Some(u64::MAX), 4), event(5)],
             5,
@@ -148,6 +154,11 @@ fn received_and_missed_are_submitted() {
     ] {
         assert_eq!(said(|| assert_conserved(&received, submitted)), offence);
     }
+    let unread = said(|| assert_conserved(&[event(1), with("gap", "AAAAAAAAAAA-2")], 2));
+    assert!(
+        unread.starts_with("a gap that cannot be read at 1: Message {"),
+        "{unread}"
+    );
     let said = said(|| assert_conserved(&[event(1), gap(None, 2)], 2));
     assert!(
         said.starts_with("nobody knows how much is missing at 1: Gap {"),
