@@ -25,7 +25,10 @@ export interface SharedEventSourceEventMap {
   gap: MessageEvent<Gap>;
 }
 
-/** An event stream that all tabs of an origin share. See docs/browser.md of the crate. */
+/**
+ * An event stream that all tabs of an origin share: docs/browser.md of the crate tornadose.
+ * MIT.
+ */
 export declare class SharedEventSource<Data = any> extends EventTarget {
   constructor(url: string | URL, options?: Options);
   /** 0: connecting, 1: open, 2: closed for good. */

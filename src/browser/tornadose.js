@@ -1,36 +1,36 @@
-// One stream for all tabs: docs/browser.md of the crate tornadose. MIT.
 export function SharedEventSource(url, { withCredentials, json } = {}) {
-	url = new Request(url).url;
+	[url] = new Request(url).url.split("#");
 	const credentials = withCredentials ? "include" : "same-origin";
 	const name = "tornadose1" + credentials + url;
 	const es = Object.assign(new EventTarget(), { readyState: 0, close });
-	let at = "", retry = 3e3, life, channel, leads, head, own;
+	let at = "", retry = 3e3, life, tabs, leads, head, own;
 
 	function start() {
-		if (es.readyState > 1) return;
+		if (tabs) return;
 		life = new AbortController();
-		channel = new BroadcastChannel(name);
-		channel.onmessage = hear;
-		channel.postMessage(0);
+		tabs = new BroadcastChannel(name);
+		tabs.onmessage = hear;
+		tabs.postMessage(0);
 		navigator.locks?.request(name, life, () => new Promise(lead)).catch(() => {});
 		read();
 	}
 	function stop() {
 		life.abort();
 		own?.abort();
-		channel.close();
-		leads = head = own = null;
+		tabs?.close();
+		leads = head = own = tabs = null;
 	}
 	function close() {
 		es.readyState = 2;
 		stop();
+		on(removeEventListener);
 	}
 	function lead(end) {
 		life.signal.onabort = end;
 		leads = 1;
 		head = "";
 		tell();
-		own || read();
+		if (!own || own.signal.aborted) read();
 	}
 
 	function hear({ data: news }) {
@@ -42,7 +42,7 @@ export function SharedEventSource(url, { withCredentials, json } = {}) {
 	}
 	function tell(news, state = es.readyState) {
 		news = { id: at, ...news, from: at, state };
-		if (leads) channel.postMessage(news);
+		if (leads) tabs.postMessage(news);
 		take(news);
 		meet();
 	}
@@ -63,25 +63,26 @@ export function SharedEventSource(url, { withCredentials, json } = {}) {
 
 	async function read(wait = 0) {
 		const mine = own = new AbortController();
-		const from = url.replace(/[?#]|$/, `?lastEventId=${at}&`);
-		let status = 0, rest = "", text;
+		let code = 0, rest = "", text;
 		try {
-			const reply = await fetch(from, { credentials, signal: mine.signal });
-			status = reply.status;
+			const reply = await fetch(url.replace(/\?|$/, `?lastEventId=${at}&`), {
+				credentials, signal: mine.signal,
+			});
+			code = reply.status;
 			if (/event-stream/.test(reply.headers.get("content-type"))) {
 				wait = 0;
 				tell({}, 1);
-				const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
-				while ((text = (await reader.read()).value)) {
-					const blocks = (rest + text).split("\n\n");
-					rest = blocks.pop();
-					for (const block of blocks) if (own === mine) parse(block);
+				const input = reply.body.pipeThrough(new TextDecoderStream()).getReader();
+				while ((text = (await input.read()).value)) {
+					const all = (rest + text).split("\n\n");
+					rest = all.pop();
+					for (const block of all) if (own === mine) parse(block);
 				}
 			}
 		} catch {}
 		if (own !== mine) return;
 		mine.abort();
-		tell({ event: "error", data: status }, status === 204 ? 2 : 0);
+		tell({ event: "error", data: code }, code === 204 ? 2 : 0);
 		wait = Math.max(retry, Math.min(wait * 2, 6e4));
 		setTimeout(() => own === mine && read(wait), wait * (1 + Math.random()));
 	}
@@ -92,8 +93,13 @@ export function SharedEventSource(url, { withCredentials, json } = {}) {
 		tell({ event: data.length && "message", ...news, data: data.join("\n") });
 	}
 
-	addEventListener("freeze", stop, true);
-	addEventListener("resume", start, true);
+	function on(act) {
+		act("freeze", stop, 1);
+		act("pagehide", stop);
+		act("resume", start, 1);
+		act("pageshow", start);
+	}
+	on(addEventListener);
 	start();
 	return es;
 }

@@ -133,8 +133,9 @@ impl Server {
         self.with(|settings| settings.body = body)
     }
 
-    /// How long a connection may be without a request, once it has had one. Default: 60 s. One
-    /// of HTTP/2 that has had a WebSocket has no such time: it is pinged.
+    /// How long a connection may be without a request, once it has had one, counted from the
+    /// last bytes of the answer that the system took. Default: 60 s. One of HTTP/2 that has had
+    /// a WebSocket has no such time: it is pinged.
     pub fn idle_timeout(self, idle: Duration) -> Self {
         self.with(|settings| settings.patience.idle = idle)
     }

@@ -110,6 +110,63 @@ async fn secrets_stay_where_they_belong() {
     }
 }
 
+/// A page needs no leave to read what is of its own origin, and says no origin.
+#[tokio::test]
+async fn a_page_of_the_same_origin() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&seen);
+    let home = Scripted::serve(move |request| {
+        heard.lock().expect("no panic").push(request.to_owned());
+        stream(&[b":\n\n"])
+    });
+    let home = home.await;
+    let origin = format!("http://{}", home.address);
+    let report = examine(&["--wait=0.3", "--origin", &origin, &home.url()]).await;
+    assert_eq!((report.found.as_str(), report.exit), ("http1", 0));
+    let seen = seen.lock().expect("no panic");
+    // As a browser, and with nonsense.
+    assert_eq!(seen.len(), 2);
+    for request in &*seen {
+        assert!(request.starts_with("GET ") && header(request, "origin").is_none());
+    }
+}
+
+/// Who allows a client one stream at a time is not misread.
+#[tokio::test]
+async fn one_question_is_asked_after_another() {
+    let streams = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&streams);
+    let server = Scripted::serve(move |request| {
+        let id = header(request, "last-event-id").unwrap_or("none");
+        let method = request.split(' ').next().unwrap_or_default();
+        let origin = header(request, "origin").expect("an origin").to_owned();
+        heard
+            .lock()
+            .expect("no panic")
+            .push(format!("{method} {id} {origin}"));
+        let mut steps = match id {
+            "none" => stream(&[b"id: 1\ndata: a\n\n", b"id: 2\ndata: b\n\n"]),
+            _ => stream(&[b"id: 2\ndata: b\n\n"]),
+        };
+        steps.insert(0, Step::Wait(100));
+        steps
+    });
+    let server = server.await;
+    let app = "--origin=https://app.example";
+    examine(&["--wait=0.3", app, &server.url()]).await;
+    let streams = streams.lock().expect("no panic");
+    assert_eq!(
+        *streams,
+        [
+            "GET none https://app.example",
+            "GET 1 https://app.example",
+            "GET tornadose-doctor, 1-2_3:4 https://app.example",
+            "OPTIONS none https://app.example",
+            "GET none https://tornadose-doctor.invalid",
+        ]
+    );
+}
+
 /// What a server says reaches a terminal as plain text, and not without end.
 #[tokio::test]
 async fn a_server_cannot_write_to_a_terminal() {

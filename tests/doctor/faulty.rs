@@ -299,6 +299,23 @@ async fn who_comes_back() {
                 "http1 nonsense-id",
                 1,
             ),
+            // Who has no room says nothing of ids.
+            (
+                |request| match header(request, "last-event-id") {
+                    Some(_) => answer("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"),
+                    None => resuming(request, &[]),
+                },
+                "http1 resume-refused nonsense-id",
+                0,
+            ),
+            (
+                |request| match header(request, "last-event-id") {
+                    Some("2") => vec![head(""), chunk("retry: 3000\n\n"), last_chunk()],
+                    _ => resuming(request, &[]),
+                },
+                "http1",
+                0,
+            ),
         ],
     )
     .await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -52,7 +53,8 @@ fn certificates() -> PathBuf {
     folder
 }
 
-async fn serve(folder: &Path, alpn: &[&str]) -> u16 {
+/// Takes this long for a handshake.
+async fn serve(folder: &Path, alpn: &[&str], handshake: Duration) -> u16 {
     let chain = CertificateDer::pem_file_iter(folder.join("cert.pem")).expect("a file");
     let chain = chain.collect::<Result<Vec<_>, _>>().expect("certificates");
     let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).expect("a key");
@@ -72,6 +74,7 @@ async fn serve(folder: &Path, alpn: &[&str]) -> u16 {
         while let Ok((tcp, _)) = tcp.accept().await {
             let (acceptor, events) = (acceptor.clone(), events.clone());
             tokio::spawn(async move {
+                sleep(handshake).await;
                 if let Ok(tls) = acceptor.accept(tcp).await {
                     let builder = auto::Builder::new(TokioExecutor::new());
                     let _ = builder.serve_connection(TokioIo::new(tls), events).await;
@@ -87,7 +90,8 @@ async fn what_is_offered_is_told() {
     let folder = certificates();
     let ca = folder.join("ca.pem");
     let ca = ca.to_str().expect("a path");
-    let both = serve(&folder, &["h2", "http/1.1"]).await;
+    let at_once = Duration::ZERO;
+    let both = serve(&folder, &["h2", "http/1.1"], at_once).await;
     let url = format!("https://localhost:{both}/events");
     let report = examine(&["--wait=1.2", "--ca", ca, &url]).await;
     assert_eq!((report.found.as_str(), report.exit), ("", 0));
@@ -95,12 +99,18 @@ async fn what_is_offered_is_told() {
     assert_eq!(report.whole["stream"]["version"], "HTTP/2.0");
 
     for alpn in [&["http/1.1"][..], &[]] {
-        let port = serve(&folder, alpn).await;
+        let port = serve(&folder, alpn, at_once).await;
         let url = format!("https://localhost:{port}/events");
         let report = examine(&["--wait=0.5", "--ca", ca, &url]).await;
         assert_eq!((report.found.as_str(), report.exit), ("http1", 1));
         assert_eq!(report.severity("http1"), "warning");
     }
+
+    // The time of a handshake is not that of a head, nor of an event.
+    let slow = serve(&folder, &["h2"], Duration::from_millis(1200)).await;
+    let slow = format!("https://localhost:{slow}/events");
+    let report = examine(&["--wait=1.2", "--ca", ca, "--direct", &url, &slow]).await;
+    assert_eq!((report.found.as_str(), report.exit), ("", 0));
 
     // An end in the middle, which over TLS and HTTP/2 nobody has announced either.
     let proxy = Proxy::to(([127, 0, 0, 1], both).into())

@@ -214,8 +214,9 @@ async fn come_and_go(way: &str, times: usize) {
         (after.tasks, after.descriptors),
         (before.tasks, before.descriptors)
     );
-    // What leaks a few bytes for each would be far more.
-    let most = before.resident + before.resident / 20 + 2048;
+    // What an allocator keeps moves by a few MiB; what leaks for each of a million would be
+    // far more.
+    let most = before.resident + before.resident / 20 + 8192;
     assert!(after.resident <= most, "{after}, not {before}");
     server.terminate().await;
 }

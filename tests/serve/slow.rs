@@ -102,8 +102,9 @@ async fn who_takes_less_than_it_has_to_is_reset() {
 /// has it, and that is neither idle nor stalled.
 #[tokio::test]
 async fn a_long_answer_to_a_slow_client_arrives() {
-    let idle = Duration::from_millis(400);
-    let serving = Serving::start(|server| server.idle_timeout(idle).stall_timeout(STALL)).await;
+    // Long enough for a machine that is busy with something else, and far less than it takes.
+    let idle = Duration::from_millis(1500);
+    let serving = Serving::start(|server| server.idle_timeout(idle).stall_timeout(2 * idle)).await;
     let mut peer = serving.asked(&PING.replace("ping", "large")).await;
     let mut left = LARGE - peer.received.len();
     let begun = Instant::now();

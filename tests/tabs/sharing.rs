@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use tornadose::{
-    DataStore, Event, EventName, Hub, Permit, Policy, Position, QueueStore, Retention, Topics,
+    DataStore, Event, EventName, Hub, Permit, Policy, Position, QueueStore, Refusal, Retention,
+    Topics,
 };
 
 use crate::browser::{Browser, until};
@@ -398,7 +400,7 @@ async fn who_is_out_of_step_catches_up_alone() {
     until("they share the stream", || store.subscribers() == 1).await;
 
     // What a tab told that is no longer there comes late: all have had it.
-    let name = "tornadose1same-origin${location.origin}/events?for=tabs#part";
+    let name = "tornadose1same-origin${location.origin}/events?for=tabs";
     let late = json!({
         "from": lost.to_string(), "id": next.to_string(), "state": 1,
         "event": "message", "data": "next",
@@ -509,6 +511,94 @@ async fn a_page_that_is_left_and_returned_to_goes_on() {
         browser.gets(tab, "last", last).await;
         assert!(browser.is_quiet(tab).await);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_kept_without_being_frozen_goes_on() {
+    let store = QueueStore::new();
+    let stage = Stage::new(events(store.clone()));
+    let mut browser = three(&stage, || store.subscribers()).await;
+    let is = |what: &str| format!("dispatchEvent(new Event('{what}'))");
+    // It is shown while it runs, as when it is loaded.
+    browser.run("a", &is("pageshow")).await;
+    browser.run("a", &is("pagehide")).await;
+    until("another tab has the stream", || stage.streams() == 4).await;
+    let missed = submit(&store, "missed");
+    for tab in ["b", "c"] {
+        browser.gets(tab, "missed", missed).await;
+    }
+    assert!(browser.is_quiet("a").await);
+    for what in ["pageshow", "pageshow"] {
+        browser.run("a", &is(what)).await;
+    }
+    browser.gets("a", "missed", missed).await;
+    until("it shares the stream", || store.subscribers() == 1).await;
+    let last = submit(&store, "last");
+    for tab in TABS {
+        browser.gets(tab, "last", last).await;
+        assert!(browser.is_quiet(tab).await);
+    }
+    assert_eq!(stage.streams(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_and_inherits_the_stream_does_not_wait() {
+    let store = QueueStore::new();
+    let stage = Stage::new(events(store.clone()));
+    let mut browser = Browser::start();
+    browser.follow("a", &stage.url()).await;
+    let busy = StatusCode::SERVICE_UNAVAILABLE;
+    stage.set(events(store.clone()).permit(move |_| Err(Refusal::status(busy))));
+    browser.open("b", &stage.url()).await;
+    // Its wait never ends.
+    browser
+        .run("b", "window.setTimeout = () => {}; follow()")
+        .await;
+    browser.loses("b", 503).await;
+    stage.set(events(store.clone()));
+    browser.close("a").await;
+    assert_eq!(browser.next("b").await, json!({"open": 1}));
+    let next = submit(&store, "next");
+    browser.gets("b", "next", next).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fragment_makes_no_other_stream() {
+    let store = QueueStore::new();
+    let stage = Stage::new(events(store.clone()));
+    let mut browser = Browser::start();
+    for (tab, url) in TABS
+        .into_iter()
+        .zip(["/events#a", "/events#b?c", "/events"])
+    {
+        browser.open(tab, &stage.url()).await;
+        browser.run(tab, &format!("follow({{}}, '{url}')")).await;
+        assert_eq!(browser.next(tab).await, json!({"open": 1}));
+        until("the tab shares the stream", || store.subscribers() == 1).await;
+    }
+    let mut requests = stage.requests();
+    requests.retain(|asked| asked.starts_with("/events"));
+    assert_eq!(requests, ["/events?lastEventId=&"; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_closed_leaves_nothing_at_the_window() {
+    let store = QueueStore::new();
+    let stage = Stage::new(events(store.clone()));
+    let mut browser = Browser::start();
+    browser.open("a", &stage.url()).await;
+    let script = "window.kept = [];
+        window.addEventListener = (...added) => kept.push(added);
+        window.removeEventListener = (...gone) =>
+            (kept = kept.filter((added) => added.some((part, n) => part !== gone[n])));
+        follow()";
+    browser.run("a", script).await;
+    assert_eq!(browser.next("a").await, json!({"open": 1}));
+    let types = "kept.map(([type]) => type).sort()";
+    let expected = json!(["freeze", "pagehide", "pageshow", "resume"]);
+    assert_eq!(browser.value("a", types).await, expected);
+    browser.run("a", "source.close()").await;
+    assert_eq!(browser.value("a", types).await, json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

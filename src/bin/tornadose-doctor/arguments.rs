@@ -28,7 +28,7 @@ Usage: tornadose-doctor [OPTIONS] URL
   --help, --version
 
 It asks as a browser does, reads at most 8 MiB of a stream, and follows at most 20
-redirects. Values of headers and queries are never printed.
+redirects. The values of your headers and of queries are never printed.
 
 Exit status: 0 nothing worse than a note, 1 findings, 2 could not be examined.
 Each finding and its cure: docs/doctor.md of the crate tornadose.
@@ -72,6 +72,15 @@ impl Settings {
             json: false,
         }
     }
+
+    /// The page's origin, if the stream is of another: only then something must be allowed.
+    pub(crate) fn other_origin(&self, is_home: bool) -> Option<&HeaderValue> {
+        let origin = self.origin.as_ref()?;
+        let page = origin.to_str().ok().map(Target::parse);
+        let is_same =
+            matches!(page, Some(Ok(page)) if is_home && page.is_same_origin(&self.target));
+        (!is_same).then_some(origin)
+    }
 }
 
 /// # Errors
@@ -106,13 +115,13 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
                 settings.headers.append(name, value);
             }
             "--ca" => settings.ca = Some(value()?.into()),
-            _ if inline.is_some() => return Err(format!("{name} takes no value, or is unknown")),
+            _ if inline.is_some() => return Err(unknown(name)),
             "--credentials" => settings.credentials = true,
             "--latest" => settings.latest = true,
             "--json" => settings.json = true,
             "-h" | "--help" => return Ok(Asked::Help),
             "-V" | "--version" => return Ok(Asked::Version),
-            _ if name.starts_with('-') => return Err(format!("there is no {name}")),
+            _ if name.starts_with('-') => return Err(unknown(name)),
             _ if url.is_some() => return Err("there is more than one URL".to_owned()),
             _ => url = Some(Target::parse(&argument)?),
         }
@@ -120,6 +129,17 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
     settings.target = url.ok_or("there is no URL")?;
     settings.credentials |= settings.headers.contains_key(COOKIE);
     Ok(Asked::Examine(Box::new(settings)))
+}
+
+/// Repeats a plain word only: in what is meant for another program a secret may stand.
+fn unknown(name: &str) -> String {
+    let is_letter = |letter| matches!(letter, 'a'..='z' | '-');
+    match name.strip_prefix("--") {
+        Some(word) if word.chars().all(is_letter) => {
+            format!("{name} is unknown, or takes no value")
+        }
+        _ => "there is an unknown option".to_owned(),
+    }
 }
 
 fn text(argument: OsString) -> Result<String, String> {
@@ -223,6 +243,41 @@ mod tests {
             parsed(&["--header", "a: b\nc: secret", "http://a/"]).expect_err("wrong"),
             wrong
         );
+    }
+
+    #[test]
+    fn what_is_meant_for_another_program_is_not_repeated() {
+        for wrong in [
+            "-bsession=secret",
+            "-HCookie:secret",
+            "-secret",
+            "--Cookie:secret",
+            "--cookie:secret=7",
+        ] {
+            let says = parsed(&[wrong, "http://a/"]).expect_err("wrong");
+            assert_eq!(says, "there is an unknown option");
+        }
+        for wrong in ["--nothing", "--nothing=secret"] {
+            let says = parsed(&[wrong, "http://a/"]).expect_err("wrong");
+            assert_eq!(says, "--nothing is unknown, or takes no value");
+        }
+    }
+
+    #[test]
+    fn a_page_of_the_same_origin_needs_no_leave() {
+        for (page, is_other) in [
+            ("https://a", false),
+            ("https://A:443", false),
+            ("https://a:444", true),
+            ("http://a", true),
+            ("https://b", true),
+            ("app://a", true),
+        ] {
+            let asked = settings(&["--origin", page, "https://a/e"]);
+            assert_eq!(asked.other_origin(true).is_some(), is_other, "{page}");
+            assert!(asked.other_origin(false).is_some());
+        }
+        assert!(settings(&["https://a/e"]).other_origin(false).is_none());
     }
 
     #[test]

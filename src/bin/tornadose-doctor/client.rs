@@ -105,17 +105,18 @@ impl Client {
         headers: HeaderMap,
         head_within: Duration,
     ) -> Result<Answer, Failure> {
-        let asked = self.now();
         let tcp = self.connect(target).await?;
-        let (response, connection) = if target.is_secure() {
+        let (asked, (response, connection)) = if target.is_secure() {
             let tls = timeout(self.timeout, self.handshake(target, tcp)).await;
             let (stream, is_http2) =
                 tls.map_err(|_| Failure::Tls(format!("no handshake within {:?}", self.timeout)))??;
             let request = request(target, method, headers, is_http2);
-            speak(stream, is_http2, request, head_within).await?
+            let asked = self.now();
+            (asked, speak(stream, is_http2, request, head_within).await?)
         } else {
             let request = request(target, method, headers, false);
-            speak(tcp, false, request, head_within).await?
+            let asked = self.now();
+            (asked, speak(tcp, false, request, head_within).await?)
         };
         let (head, body) = response.into_parts();
         Ok(Answer {

@@ -72,16 +72,11 @@ impl Examination<'_> {
             Some(Ok(plain)) => plain,
             _ => main,
         };
-        let (preflight, foreign, resumed, nonsense) = tokio::join!(
-            self.preflight(&place),
-            self.foreign(&place),
-            self.resume(&place, read),
-            self.nonsense(&place),
-        );
-        seen.preflight = preflight;
-        seen.foreign = foreign;
-        seen.resumed = resumed;
-        seen.nonsense = Some(nonsense);
+        // One after another: a server may allow a client few streams at a time.
+        seen.resumed = self.resume(&place, read).await;
+        seen.nonsense = Some(self.nonsense(&place).await);
+        seen.preflight = self.preflight(&place).await;
+        seen.foreign = self.foreign(&place).await;
         seen
     }
 
@@ -166,7 +161,7 @@ impl Examination<'_> {
     }
 
     async fn preflight(&self, place: &Place) -> Option<Result<Head, Failure>> {
-        let origin = self.settings.origin.clone()?;
+        let origin = self.settings.other_origin(place.is_home)?.clone();
         let mut headers = HeaderMap::new();
         headers.insert(ORIGIN, origin);
         headers.insert(
@@ -179,7 +174,7 @@ impl Examination<'_> {
     }
 
     async fn foreign(&self, place: &Place) -> Option<Result<Head, Failure>> {
-        self.settings.origin.as_ref()?;
+        self.settings.other_origin(place.is_home)?;
         let mut headers = self.browser(place);
         headers.insert(ORIGIN, FOREIGN);
         Some(self.head(place, Method::GET, headers).await)
@@ -264,7 +259,7 @@ impl Examination<'_> {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         let agent = concat!("tornadose-doctor/", env!("CARGO_PKG_VERSION"));
         headers.insert(USER_AGENT, HeaderValue::from_static(agent));
-        if let Some(origin) = &self.settings.origin {
+        if let Some(origin) = self.settings.other_origin(place.is_home) {
             headers.insert(ORIGIN, origin.clone());
         }
         if place.is_home {

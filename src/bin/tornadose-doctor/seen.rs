@@ -51,6 +51,7 @@ pub(crate) struct Head {
     pub(crate) status: StatusCode,
     pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
+    /// When it was: the connection was there already.
     pub(crate) asked: Duration,
     pub(crate) at: Duration,
 }
@@ -73,6 +74,11 @@ impl Head {
         let words = words.map(|word| word.split([';', '=']).next().unwrap_or_default());
         let words = words.map(|word| word.trim().to_ascii_lowercase());
         words.filter(|word| !word.is_empty()).collect()
+    }
+
+    /// Whether it says that another time it might be answered.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self.status.as_u16(), 429 | 503)
     }
 
     pub(crate) fn is_compressed(&self) -> bool {

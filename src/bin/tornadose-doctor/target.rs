@@ -12,22 +12,32 @@ impl Target {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         // What is behind the `#` never leaves a browser.
         let text = text.split_once('#').map_or(text, |(before, _)| before);
-        let uri: Uri = text.parse().map_err(|_| "this is no URL".to_owned())?;
+        let wrong = "this is no URL";
+        let uri: Uri = text.parse().map_err(|_| wrong.to_owned())?;
         let authority = uri
             .authority()
             .ok_or("a URL begins with http:// or https://")?;
         if authority.as_str().contains('@') {
             return Err("give a name and a password as --header, not in the URL".to_owned());
         }
-        match uri.scheme_str() {
-            Some("http" | "https") => Ok(Self { uri }),
-            _ => Err("a URL begins with http:// or https://".to_owned()),
-        }
+        let Some(scheme @ ("http" | "https")) = uri.scheme_str() else {
+            return Err("a URL begins with http:// or https://".to_owned());
+        };
+        // Nobody can be asked for a query without a path.
+        let uri = match uri.path_and_query() {
+            Some(query) if query.as_str().starts_with('?') => {
+                let whole = format!("{scheme}://{authority}/{}", query.as_str());
+                whole.parse().map_err(|_| wrong.to_owned())?
+            }
+            _ => uri,
+        };
+        Ok(Self { uri })
     }
 
     /// Where a `Location` leads to from here.
     pub(crate) fn join(&self, location: &str) -> Result<Self, String> {
-        if location.contains("://") {
+        let scheme = location.split_once("://").map(|(scheme, _)| scheme);
+        if scheme.is_some_and(|scheme| !scheme.contains(['/', '?', '#'])) {
             return Self::parse(location);
         }
         let (scheme, authority) = (self.scheme(), self.authority());
@@ -124,6 +134,15 @@ mod tests {
         assert_eq!((target.host(), target.port()), ("::1", 443));
         assert_eq!(target.authority(), "[::1]");
         assert_eq!(target.shown(), "https://[::1]/e?…");
+        for (text, asked) in [
+            ("https://a?b=7", "/?b=7"),
+            ("http://a:81?", "/?"),
+            ("http://a", "/"),
+        ] {
+            let target = Target::parse(text).expect("a target");
+            let path = target.uri().path_and_query().map(|path| path.as_str());
+            assert_eq!(path, Some(asked));
+        }
     }
 
     #[test]
@@ -135,6 +154,11 @@ mod tests {
             ("/y?z", "http://a:81/y?z"),
             ("?z", "http://a:81/b/c?z"),
             ("y", "http://a:81/b/y"),
+            ("/l?to=https://x/y", "http://a:81/l?to=https://x/y"),
+            ("l?to=https://x/y", "http://a:81/b/l?to=https://x/y"),
+            ("?to=https://x/y", "http://a:81/b/c?to=https://x/y"),
+            ("//x/l?to=https://y", "http://x/l?to=https://y"),
+            ("https://x?y", "https://x/?y"),
         ] {
             let joined = here.join(location).expect("joined");
             assert_eq!(joined.uri().to_string(), there, "{location}");

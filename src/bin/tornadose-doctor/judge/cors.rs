@@ -23,16 +23,19 @@ pub(super) fn cors(
         return found;
     }
     let allowed = main.headers.get(ALLOW_ORIGIN);
-    let foreign = match &seen.foreign {
-        Some(Ok(foreign)) => foreign.headers.get(ALLOW_ORIGIN),
-        _ => None,
-    };
-    let is_any = foreign == Some(&FOREIGN);
-    if is_any && says_true(main) {
+    let foreign = seen
+        .foreign
+        .as_ref()
+        .and_then(|answer| answer.as_ref().ok());
+    // Who has no time says nothing of origins.
+    let foreign = foreign.filter(|foreign| !foreign.is_busy());
+    let other = foreign.and_then(|foreign| foreign.headers.get(ALLOW_ORIGIN));
+    if other == Some(&FOREIGN) && foreign.is_some_and(says_true) {
         let says = "Pages of any origin may read the stream with the cookies of their visitors.";
         found.push(Finding::warning("cors-any", says));
     }
-    let differs = allowed.is_some_and(|allowed| allowed == origin) && foreign != allowed;
+    let is_named = allowed.is_some_and(|allowed| allowed == origin);
+    let differs = is_named && foreign.is_some() && other != allowed;
     let varies = main
         .words("vary")
         .iter()
@@ -95,6 +98,9 @@ fn preflight(
         Ok(head) => head,
         Err(why) => return Some(failure(why).says.trim_end_matches('.').to_owned()),
     };
+    if head.is_busy() {
+        return None;
+    }
     if !head.status.is_success() {
         return Some(format!("OPTIONS is answered with {}", head.status.as_u16()));
     }

@@ -24,7 +24,11 @@ pub(super) fn ending(
     idle_limit: Duration,
 ) -> Vec<Finding> {
     let outlived = match direct {
-        Some(Ok(direct)) if direct.until > main.until => " Without the proxy it goes on.",
+        Some(Ok(direct))
+            if direct.until > main.until && matches!(direct.end, End::Open | End::Enough) =>
+        {
+            " Without the proxy it goes on."
+        }
         _ => "",
     };
     let mut found = vec![match &main.end {

@@ -54,7 +54,8 @@ pub(crate) fn judge(settings: &Settings, seen: &Seen) -> Vec<Finding> {
         ));
     }
     found.extend(seen.nonsense.as_ref().map(resuming::nonsense));
-    if let Some(origin) = &settings.origin {
+    let is_home = !seen.redirects.iter().any(|to| to.is_to_other_origin);
+    if let Some(origin) = settings.other_origin(is_home) {
         found.extend(cors::cors(origin, settings.credentials, &main.head, seen));
     }
     found

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::{counted, failure};
 use crate::finding::Finding;
-use crate::seen::{Failure, Head, Resumed, Stream};
+use crate::seen::{End, Failure, Head, Resumed, Stream};
 
 pub(super) fn resuming(read: &Stream, resumed: Option<&Resumed>, latest: bool) -> Option<Finding> {
     let Some(resumed) = resumed else {
@@ -26,6 +26,13 @@ pub(super) fn resuming(read: &Stream, resumed: Option<&Resumed>, latest: bool) -
             return Some(Finding::error("resume-refused", says));
         }
     };
+    if again.head.is_busy() {
+        let says = format!(
+            "Who comes back with an id that was given gets {}: too many streams at once, perhaps; what follows is not known.",
+            again.head.status.as_u16()
+        );
+        return Some(Finding::note("resume-refused", says));
+    }
     if !again.head.is_event_stream() {
         let says = format!(
             "Who comes back with an id that was given gets {} and no event stream.",
@@ -55,6 +62,11 @@ pub(super) fn resuming(read: &Stream, resumed: Option<&Resumed>, latest: bool) -
         let says = "Who comes back with the last id gets nothing again.";
         return Some(Finding::ok("resumes", says));
     };
+    // An end at once, without a word, puts off to another time.
+    let is_over = !matches!(again.end, End::Open | End::Enough);
+    if is_over && follows.is_empty() && again.text.last_event_id.is_empty() {
+        return None;
+    }
     match follows.iter().find(|event| event.id.is_some()) {
         Some(first) if first.id == expected.id => {
             let says = "Who comes back with an older id goes on with the very next event.";
@@ -93,6 +105,13 @@ pub(super) fn nonsense(answer: &Result<Head, Failure>) -> Finding {
         ),
         Ok(head) if head.status == StatusCode::NO_CONTENT => {
             let says = "An id that nobody gave is answered with 204: a browser that was away for too long never comes back.";
+            Finding::note("nonsense-id", says)
+        }
+        Ok(head) if head.is_busy() => {
+            let says = format!(
+                "An id that nobody gave is answered with {}: too many streams at once, perhaps.",
+                head.status.as_u16()
+            );
             Finding::note("nonsense-id", says)
         }
         Ok(head) => {

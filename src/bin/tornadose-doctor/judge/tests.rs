@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
 use super::*;
 use crate::finding::Severity;
@@ -194,6 +194,17 @@ fn what_comes_half_a_second_later_is_held_back() {
 }
 
 #[test]
+fn a_connection_that_takes_its_time_is_no_buffer() {
+    let direct = || numbered(&[20, 30, 40, 4000, 8000]);
+    let mut slow = numbered(&[1010, 1010, 1010, 4000, 8000]);
+    (slow.head.asked, slow.head.at) = (ms(1000), ms(1005));
+    assert_eq!(beside(slow, direct()), "");
+    let mut slow = numbered(&[1010, 1010, 1010, 4600, 8600]);
+    (slow.head.asked, slow.head.at) = (ms(1000), ms(1005));
+    assert_eq!(beside(slow, direct()), "buffered");
+}
+
+#[test]
 fn what_does_not_come_is_held_back() {
     let comments = |ats: &[u64]| {
         let pieces: Vec<_> = ats.iter().map(|at| (*at, ":\n\n")).collect();
@@ -266,6 +277,13 @@ fn a_silence_before_the_cut_is_an_idle_limit() {
         let says = |found: &Finding| found.says.ends_with("Without the proxy it goes on.");
         assert_eq!(found.iter().any(says), goes_on);
     }
+    // What has an end of its own does not go on.
+    let ended = Seen {
+        direct: Some(Ok(stream(&[(20, ":\n\n")], End::Complete, 5001))),
+        ..seen(stream(&[(20, ":\n\n")], End::Cut, 5000))
+    };
+    let found = judge(&settings(), &ended);
+    assert!(!found.iter().any(|found| found.says.contains("goes on")));
     assert_eq!(cut(End::Complete, 5000), "ended");
     assert_eq!(cut(End::Enough, 5000), "");
     let found = judge(
@@ -335,6 +353,20 @@ fn what_follows_an_id_is_compared_with_what_had_followed() {
     assert_eq!(codes(&after(3, "")), "");
     assert_eq!(codes(&after(3, "id: 9\ndata: d\n\n")), "");
     assert_eq!(codes(&after(3, "id: 3\ndata: c\n\n")), "resume-repeats");
+    // An end without a word is the answer of who has no room.
+    let ended = |text: &str, end| Seen {
+        resumed: Some(Resumed {
+            from: 2,
+            answer: Ok(stream(&[(20, text)], end, 500)),
+        }),
+        ..seen(read())
+    };
+    assert_eq!(codes(&ended("retry: 3000\n\n", End::Complete)), "");
+    assert_eq!(
+        codes(&ended("id: 4\ndata: d\n\n", End::Complete)),
+        "resume-skips"
+    );
+    assert_eq!(codes(&ended("id: 4\n\n", End::Complete)), "resume-skips");
     let refused = Seen {
         resumed: Some(Resumed {
             from: 2,
@@ -346,6 +378,75 @@ fn what_follows_an_id_is_compared_with_what_had_followed() {
     assert_eq!(codes(&seen(open(&[(20, "data: a\n\n")], 500))), "no-ids");
     // An id without data is one, too.
     assert_eq!(codes(&seen(open(&[(20, "id: 7\n\ndata: a\n\n")], 500))), "");
+}
+
+fn allowing(names: &[(&'static str, &str)]) -> Head {
+    let mut head = head(10);
+    for (name, value) in names {
+        head.headers.insert(*name, value.parse().expect("a value"));
+    }
+    head
+}
+
+#[test]
+fn what_depends_on_the_origin_is_known_from_an_answer_only() {
+    const ORIGIN: &str = "access-control-allow-origin";
+    const COOKIES: (&str, &str) = ("access-control-allow-credentials", "true");
+    let app = || allowing(&[(ORIGIN, "https://app.example"), COOKIES]);
+    let judged = |foreign: Option<Result<Head, Failure>>| {
+        let mut main = open(&[(20, ":\n\n")], 500);
+        main.head = app();
+        let mut settings = settings();
+        settings.origin = Some(HeaderValue::from_static("https://app.example"));
+        let seen = Seen {
+            foreign,
+            ..seen(main)
+        };
+        let found = judge(&settings, &seen);
+        let found = found.iter().filter(|found| found.severity > Severity::Ok);
+        found.map(|found| found.code).collect::<Vec<_>>().join(" ")
+    };
+    let invalid = "https://tornadose-doctor.invalid";
+    assert_eq!(judged(Some(Ok(app()))), "");
+    assert_eq!(judged(Some(Ok(allowing(&[])))), "cors-vary");
+    assert_eq!(
+        judged(Some(Ok(allowing(&[(ORIGIN, invalid), COOKIES])))),
+        "cors-any cors-vary"
+    );
+    // Everybody may read it, but only one with cookies.
+    assert_eq!(
+        judged(Some(Ok(allowing(&[(ORIGIN, invalid)])))),
+        "cors-vary"
+    );
+    assert_eq!(judged(None), "");
+    assert_eq!(judged(Some(Err(Failure::NoHead(ms(9000))))), "");
+    let mut busy = allowing(&[]);
+    busy.status = StatusCode::SERVICE_UNAVAILABLE;
+    assert_eq!(judged(Some(Ok(busy))), "");
+}
+
+#[test]
+fn a_page_of_the_same_origin_is_allowed_everything() {
+    let mut settings = settings();
+    settings.origin = Some(HeaderValue::from_static("https://a"));
+    let is_refused = |seen: &Seen| {
+        let found = judge(&settings, seen);
+        found.iter().any(|found| found.code == "cors-origin")
+    };
+    let mut seen = seen(open(&[(20, ":\n\n")], 500));
+    assert!(!is_refused(&seen));
+    let mut redirect = |is_to_other_origin| {
+        seen.redirects.push(crate::seen::Redirect {
+            status: StatusCode::FOUND,
+            to: String::new(),
+            is_to_insecure: false,
+            is_to_other_origin,
+        });
+        is_refused(&seen)
+    };
+    assert!(!redirect(false));
+    assert!(redirect(true));
+    assert!(redirect(false));
 }
 
 #[test]

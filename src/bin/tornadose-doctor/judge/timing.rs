@@ -202,8 +202,11 @@ fn lag(main: &Stream, direct: &Stream) -> Option<Duration> {
             .or_insert(Some(event.at));
     }
     let events = main.text.remembered.iter();
-    let mut lags: Vec<_> = events
-        .filter_map(|event| Some(event.at.saturating_sub((*there.get(&event.digest)?)?)))
+    let pairs = events.filter_map(|event| Some((event.at, (*there.get(&event.digest)?)?)));
+    // What was sent before there was a connection could not come sooner.
+    let pairs = pairs.filter(|(_, direct)| *direct >= main.head.at);
+    let mut lags: Vec<_> = pairs
+        .map(|(at, direct)| at.saturating_sub(direct))
         .collect();
     lags.sort_unstable();
     lags.get(lags.len() / 2).copied()
@@ -212,8 +215,10 @@ fn lag(main: &Stream, direct: &Stream) -> Option<Duration> {
 /// How many of these lumps have no counterpart in the stream.
 fn unmatched(lumps: &[Lump], stream: &Stream) -> usize {
     let told = |lump: &&Lump| {
-        // What comes near the end may have been sent behind it.
+        // What comes near the end may have been sent behind it, and what came before the head
+        // could not come.
         lump.end + HELD > stream.until
+            || lump.end < stream.head.at
             || stream
                 .lumps
                 .iter()
