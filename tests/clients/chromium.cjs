@@ -10,22 +10,14 @@
 const { readFileSync } = require("node:fs");
 const { createInterface } = require("node:readline");
 const { chromium } = require("playwright-core");
-const { endWithStdin, print } = require("./follow.cjs");
+const { CHROMIUM, endWithStdin, print } = require("./follow.cjs");
 
 const [, , executablePath, url, kind] = process.argv;
 
 async function main() {
   const browser = await chromium.launch({
     executablePath,
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
+    args: CHROMIUM,
   });
   endWithStdin(async () => {
     await working;

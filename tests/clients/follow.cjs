@@ -30,4 +30,15 @@ function endWithStdin(before) {
   });
 }
 
-module.exports = { endWithStdin, follow, print };
+// With what a Chromium is started that is alone, as root, and asks nobody but us.
+const CHROMIUM = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+module.exports = { CHROMIUM, endWithStdin, follow, print };

@@ -120,6 +120,13 @@ impl Browser {
         assert_eq!(self.event(tab).await, expected, "{tab}");
     }
 
+    /// The next event in each of these tabs is this one.
+    pub(crate) async fn all_get(&mut self, tabs: &[&str], data: &str, position: Position) {
+        for tab in tabs {
+            self.gets(tab, data, position).await;
+        }
+    }
+
     /// Waits until a tab has been told of a lost stream: with this status.
     pub(crate) async fn loses(&mut self, tab: &str, status: u16) {
         let expected = json!({"error": status, "state": 0});

@@ -57,9 +57,7 @@ async fn tabs_share_one_connection() {
     ] {
         let position = submit(&store, data);
         let data = data.replace("\r\n", "\n").replace('\r', "\n");
-        for tab in TABS {
-            browser.gets(tab, &data, position).await;
-        }
+        browser.all_get(&TABS, &data, position).await;
     }
     let tick = Event::new("1").name(EventName::from_static("tick"));
     let position = submit(&store, tick).to_string();
@@ -162,9 +160,7 @@ async fn a_stream_revives_whatever_ends_it() {
     let mut browser = three(&stage, || store.subscribers()).await;
 
     let first = submit(&store, "first");
-    for tab in TABS {
-        browser.gets(tab, "first", first).await;
-    }
+    browser.all_get(&TABS, "first", first).await;
     for status in [503, 500, 404, 401] {
         stage.answer(store.clone(), status);
         // The stream itself was cut, and then is not given.
@@ -175,9 +171,9 @@ async fn a_stream_revives_whatever_ends_it() {
         }
         let missed = submit(&store, format!("during {status}"));
         stage.set(events(store.clone()));
-        for tab in TABS {
-            browser.gets(tab, &format!("during {status}"), missed).await;
-        }
+        browser
+            .all_get(&TABS, &format!("during {status}"), missed)
+            .await;
     }
     // It is something else.
     stage.answer_with_a_page(true);
@@ -188,9 +184,7 @@ async fn a_stream_revives_whatever_ends_it() {
     }
     stage.answer_with_a_page(false);
     let position = submit(&store, "a stream again");
-    for tab in TABS {
-        browser.gets(tab, "a stream again", position).await;
-    }
+    browser.all_get(&TABS, "a stream again", position).await;
     // Nobody is there.
     stage.refuse().await;
     for tab in TABS {
@@ -258,9 +252,7 @@ async fn all_tabs_are_told_of_a_gap() {
     let mut stage = Stage::new(events(store.clone()));
     let mut browser = three(&stage, || store.subscribers()).await;
     let first = submit(&store, "first");
-    for tab in TABS {
-        browser.gets(tab, "first", first).await;
-    }
+    browser.all_get(&TABS, "first", first).await;
 
     // By the retention.
     stage.refuse().await;
@@ -269,9 +261,9 @@ async fn all_tabs_are_told_of_a_gap() {
     stage.listen();
     all_get_a_gap(&mut browser, "evicted", Some("15")).await;
     for n in 16..=20 {
-        for tab in TABS {
-            browser.gets(tab, &n.to_string(), positions[n - 1]).await;
-        }
+        browser
+            .all_get(&TABS, &n.to_string(), positions[n - 1])
+            .await;
     }
 
     // By another server, which has another log.
@@ -376,9 +368,7 @@ async fn who_is_out_of_step_catches_up_alone() {
     let stage = Stage::new(events(store.clone()));
     let mut browser = three(&stage, || store.subscribers()).await;
     let first = submit(&store, "first");
-    for tab in TABS {
-        browser.gets(tab, "first", first).await;
-    }
+    browser.all_get(&TABS, "first", first).await;
     // What the leader tells does not get to the others.
     let mute = "window.channel = BroadcastChannel.prototype;
         window.post = channel.postMessage;
@@ -406,9 +396,7 @@ async fn who_is_out_of_step_catches_up_alone() {
         "event": "message", "data": "next",
     });
     let last = submit(&store, "last");
-    for tab in TABS {
-        browser.gets(tab, "last", last).await;
-    }
+    browser.all_get(&TABS, "last", last).await;
     let streams = stage.streams();
     browser.open("late", &stage.url()).await;
     let tell = format!("new BroadcastChannel(`{name}`).postMessage({late})");
@@ -462,9 +450,7 @@ async fn where_nothing_can_be_shared_each_tab_has_its_own() {
         until("it has a stream", || store.subscribers() == n + 1).await;
     }
     let first = submit(&store, "first");
-    for tab in TABS {
-        browser.gets(tab, "first", first).await;
-    }
+    browser.all_get(&TABS, "first", first).await;
     stage.answer(store.clone(), 503);
     for tab in TABS {
         browser.loses(tab, 200).await;
@@ -472,16 +458,12 @@ async fn where_nothing_can_be_shared_each_tab_has_its_own() {
     }
     let missed = submit(&store, "missed");
     stage.set(events(store.clone()));
-    for tab in TABS {
-        browser.gets(tab, "missed", missed).await;
-    }
+    browser.all_get(&TABS, "missed", missed).await;
     browser.run("a", "source.close()").await;
     until("two are left", || store.subscribers() == 2).await;
     assert_eq!(browser.value("a", "source.readyState").await, 2);
     let last = submit(&store, "last");
-    for tab in ["b", "c"] {
-        browser.gets(tab, "last", last).await;
-    }
+    browser.all_get(&["b", "c"], "last", last).await;
     assert!(browser.is_quiet("a").await);
 }
 
@@ -491,17 +473,13 @@ async fn a_page_that_is_left_and_returned_to_goes_on() {
     let stage = Stage::new(events(store.clone()));
     let mut browser = three(&stage, || store.subscribers()).await;
     let first = submit(&store, "first");
-    for tab in TABS {
-        browser.gets(tab, "first", first).await;
-    }
+    browser.all_get(&TABS, "first", first).await;
     browser
         .run("a", "setTimeout(() => location = '/other')")
         .await;
     until("another tab has the stream", || stage.streams() == 4).await;
     let missed = submit(&store, "missed");
-    for tab in ["b", "c"] {
-        browser.gets(tab, "missed", missed).await;
-    }
+    browser.all_get(&["b", "c"], "missed", missed).await;
     browser.back("a").await;
     // It is the same page, not a new one.
     browser.gets("a", "missed", missed).await;
@@ -524,9 +502,7 @@ async fn a_page_that_is_kept_without_being_frozen_goes_on() {
     browser.run("a", &is("pagehide")).await;
     until("another tab has the stream", || stage.streams() == 4).await;
     let missed = submit(&store, "missed");
-    for tab in ["b", "c"] {
-        browser.gets(tab, "missed", missed).await;
-    }
+    browser.all_get(&["b", "c"], "missed", missed).await;
     assert!(browser.is_quiet("a").await);
     for what in ["pageshow", "pageshow"] {
         browser.run("a", &is(what)).await;

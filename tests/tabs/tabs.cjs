@@ -7,7 +7,7 @@
 
 const { createInterface } = require("node:readline");
 const { chromium } = require("playwright-core");
-const { endWithStdin, print } = require("../clients/follow.cjs");
+const { CHROMIUM, endWithStdin, print } = require("../clients/follow.cjs");
 
 const [, , executablePath] = process.argv;
 
@@ -17,13 +17,7 @@ const launched = chromium
     // Pages that are left are kept, as they are in every browser.
     ignoreDefaultArgs: ["--disable-back-forward-cache"],
     args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
+      ...CHROMIUM,
       // A name that is no local host's, so that its pages are not secure contexts.
       "--host-resolver-rules=MAP insecure.test 127.0.0.1",
     ],
